@@ -103,6 +103,7 @@ STRESS := $(call bin,$(STRESS_SRC))
 FUZZ := $(call bin,$(FUZZ_SRC))
 BENCH := $(call bin,$(BENCH_SRC))
 CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
+ALL_OBJ := $(CODE_OBJ) $(call obj,$(SUPPORT_SRC) $(UNIT_SRC) $(STRESS_SRC) $(FUZZ_SRC) $(BENCH_SRC))
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -146,7 +147,7 @@ $(B)/obj/src/roles/version.o: EXTRA = -DCONSTRUCT_VERSION='"$(shell cat $(B)/ver
 $(B)/obj/tests/%.o: EXTRA = -Itests -Wno-missing-prototypes
 
 warnings-clean: $(CODE_OBJ)
-	@bad=0; for o in $(CODE_OBJ); do [ ! -s $$o.warn ] || { cat $$o.warn >&2; bad=1; }; done; \
+	@bad=0; for o in $(ALL_OBJ); do [ ! -s $$o.warn ] || { cat $$o.warn >&2; bad=1; }; done; \
 	[ $$bad = 0 ] || { echo 'warnings are errors here (WERROR=1)' >&2; exit 1; }
 
 define archive

@@ -1,0 +1,93 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# install-deps.sh [run] [test] [bench]: install what is missing on Debian and Ubuntu (default:
+# run); does nothing, quickly, when all is there; elsewhere prints the list.
+#
+#   run    to build and run         test   to run `make test`         bench   peers of `make bench`
+#
+# An entry is a package, `a|b` where releases differ in the name (one is enough), or
+# `command=package` where any provider of the command will do.
+set -u
+
+run_list='
+	gcc make=make git=git pkgconf|pkg-config libc6-dev ca-certificates
+	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libsqlite3-dev libssl-dev
+	libsodium-dev libjansson-dev libck-dev libmsgpack-c-dev|libmsgpack-dev libcrypt-dev'
+test_list='
+	g++ clang clang-format python3 python3-venv
+	libclang-rt-14-dev|libclang-rt-15-dev|libclang-rt-18-dev|libclang-rt-19-dev
+	libcriterion-dev node=nodejs npm=npm openssl=openssl curl=curl sqlite3=sqlite3
+	procps util-linux libhiredis-dev redis-server'
+bench_list='
+	libhiredis-dev redis-server python3 python3-venv node=nodejs npm=npm sqlite3=sqlite3'
+
+usage() { echo "usage: ${0##*/} [run] [test] [bench]" >&2; exit 2; }
+
+wanted=
+[ $# -gt 0 ] || set -- run
+for group; do
+	case $group in
+	run | test | bench) list=${group}_list wanted+=" ${!list}" ;;
+	*) usage ;;
+	esac
+done
+wanted=$(tr -s ' \t\n' '\n' <<<"$wanted" | sed '/^$/d' | awk '!seen[$0]++')
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	missing=
+	for tool in gcc make pkg-config; do command -v $tool >/dev/null || missing+=" $tool"; done
+	for pc in libwebsockets libuv sqlite3 openssl libsodium jansson ck; do
+		pkg-config --exists $pc 2>/dev/null || missing+=" $pc"
+	done
+	[ -n "$missing" ] || exit 0
+	echo "This is not Debian or Ubuntu, so nothing is installed.  Not found:$missing" >&2
+	echo "Needed, by their Debian names (a|b: either; command=package: the command):" >&2
+	sed 's/^/  /' <<<"$wanted" >&2
+	exit 1
+fi
+
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p')
+has_package() { grep -qxF -- "$1" <<<"$installed"; }
+
+# An entry is satisfied by its command or by one of its packages.
+satisfied()
+{
+	local package
+	case $1 in *=*) command -v "${1%%=*}" >/dev/null; return ;; esac
+	for package in ${1//|/ }; do has_package "$package" && return 0; done
+	return 1
+}
+
+missing=()
+for entry in $wanted; do satisfied "$entry" || missing+=("$entry"); done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "installing: ${missing[*]}"
+root=()
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "These packages are missing and installing needs root, but there is no sudo here." >&2
+		echo "As root: $(cd "$(dirname "$0")" && pwd)/${0##*/} $*" >&2
+		exit 1
+	fi
+	root=(sudo)
+fi
+apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -qq)
+"${apt[@]}" update || { echo "apt-get update failed" >&2; exit 1; }
+
+# Of several names, the first that this release has.
+names=()
+for entry in "${missing[@]}"; do
+	chosen=
+	for package in $(tr '|' ' ' <<<"${entry#*=}"); do
+		if [ -n "$(apt-cache policy "$package" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p')" ]; then
+			chosen=$package
+			break
+		fi
+	done
+	[ -n "$chosen" ] || { echo "no package for '$entry' in this release" >&2; exit 1; }
+	names+=("$chosen")
+done
+"${apt[@]}" install -y --no-install-recommends "${names[@]}" >/dev/null ||
+	{ echo "apt-get install failed: ${names[*]}" >&2; exit 1; }
+echo "installed: ${names[*]}"

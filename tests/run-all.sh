@@ -1,0 +1,101 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# run-all.sh [STAGE...]: what `make test` and CI run.  Stages in order, each timed, the first
+# failure ends it; nothing is skipped silently.  Last line: `N passed, N failed`.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+# A make above us would hand its job server and flags to the makes below.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CONF CC WERROR
+make=${MAKE:-make}
+jobs=${JOBS:-$(nproc)}
+logs=build/test-logs
+. tests/sanitizers.sh
+
+mk() { "$make" --no-print-directory -j"$jobs" WERROR=1 "$@"; }
+
+script()
+{
+	[ -x "$1" ] || { echo "$1 is missing or not executable: this stage cannot be skipped"; return 1; }
+	"$@"
+}
+
+stage_deps() { ops/install-deps.sh run test; }
+stage_build-gcc() { mk CC=gcc all tests-build stress-build bench-build; }
+stage_build-clang() { mk CC=clang all tests-build; }
+stage_headers() { mk check-headers; }
+stage_lint() { mk lint; }
+stage_docs() { script tests/docs.sh build/release; }
+stage_install() { mk check-install; }
+stage_unit-asan() { mk CONF=asan all tests-build && mk CONF=asan check; }
+stage_unit-release() { mk check; }
+stage_stress-tsan() { mk CONF=tsan stress-build && mk CONF=tsan stress; }
+stage_fuzz() { mk fuzz; }
+stage_e2e()
+{
+	local code
+	mk CONF=asan all || return 1
+	sanitizer_env build/asan
+	script tests/e2e/run.sh build/asan/construct
+	code=$?
+	sanitizer_reports && { echo 'e2e: the sanitizers reported (above)'; return 1; }
+	return $code
+}
+stage_conformance() { mk all && script tests/conformance/run.sh build/release/construct; }
+stage_fault() { mk all && script tests/fault/run.sh build/release/construct; }
+
+all='deps build-gcc build-clang headers lint docs install unit-asan unit-release stress-tsan fuzz e2e conformance fault'
+
+# The parent calls itself for one stage, so that a stage is one process that can be timed out.
+if [ "${1:-}" = --stage ]; then
+	"stage_$2"
+	exit
+fi
+
+[ $# -gt 0 ] && want="$*" || want=$all
+for s in $want; do
+	case " $all " in
+	*" $s "*) ;;
+	*) echo "no stage '$s'; there are: $all" >&2; exit 2 ;;
+	esac
+done
+
+mkdir -p "$logs"
+passed=0 failed=0 began=$SECONDS pid=
+stop() { [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null; echo; echo "interrupted: $passed passed, $failed failed"; exit 130; }
+trap stop INT TERM
+declare -a times=()
+
+for s in $want; do
+	log=$logs/$s.log
+	printf '\n======== %s ========\n' "$s"
+	start=$SECONDS
+	: >"$log"
+	MAKE=$make JOBS=$jobs timeout -k 15 "${STAGE_TIMEOUT:-1800}" "$0" --stage "$s" >"$log" 2>&1 </dev/null &
+	pid=$!
+	tail -n +1 -s 0.2 -f --pid=$pid "$log" &
+	shown=$!
+	wait $pid
+	code=$?
+	pid=
+	wait $shown 2>/dev/null
+	secs=$((SECONDS - start))
+	read -r p f <<<"$(sed -n 's/.*\b\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1)"
+	p=${p:-$((code == 0))} f=${f:-0}
+	[ $code = 0 ] && [ "$f" -gt 0 ] && code=1
+	[ $code != 0 ] && [ "$f" = 0 ] && f=1
+	passed=$((passed + p)) failed=$((failed + f))
+	times+=("$(printf '%-14s %5d s  %s' "$s" $secs "$([ $code = 0 ] && echo ok || echo FAILED)")")
+	[ $code = 0 ] || break
+done
+
+printf '\n======== summary ========\n'
+printf '  %s\n' "${times[@]}"
+printf '  %-14s %5d s\n' total $((SECONDS - began))
+if [ $code != 0 ]; then
+	[ $code = 124 ] && why="took longer than ${STAGE_TIMEOUT:-1800} s" || why="exit code $code"
+	echo "FAILED at stage '$s' ($why); its output: $log; again: make test STAGES=$s"
+elif [ "$want" != "$all" ]; then
+	echo "only these stages ran: $want"
+fi
+echo "$passed passed, $failed failed"
+[ $code = 0 ]
