@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* The runtime: workers, boot, shutdown, figures.  Handlers see only actor.h. */
+#ifndef CX_RUNTIME_H
+#define CX_RUNTIME_H
+
+#include <cx/actor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* An event loop for each worker.  The built-in one only sleeps and wakes; src/io brings libuv. */
+struct cx_loop_ops {
+	/* Main thread, before the workers run.  Not CX_OK: the runtime does not start. */
+	enum cx_err (*open)(void *arg, unsigned worker, void **loop);
+	/* Handle ready events; wait at most timeout_ms for the first (0: don't wait, -1: no limit). */
+	void (*poll)(void *loop, int timeout_ms);
+	/* Make a waiting poll return.  Thread: any. */
+	void (*wake)(void *loop);
+	/* Worker thread, after its last actor ended. */
+	void (*close)(void *loop);
+};
+
+struct cx_runtime_conf {
+	unsigned workers;               /* 1..64; 0: online CPUs */
+	unsigned offload_threads;       /* 0: 2 */
+	unsigned offload_queue;         /* jobs that may wait; 0: 256 */
+	unsigned watchdog_ms;           /* 0: 50; a longer handler is named in the log */
+	unsigned max_actors;            /* 0: 4 million */
+	const struct cx_loop_ops *loop; /* NULL: built in */
+	void *loop_arg;
+	const char *const
+		*msg_names; /* text of user message ids from CX_MSG_USER on, or NULL */
+	unsigned msg_name_count;
+	uint64_t seed; /* of cx_random; 0: from the clock */
+};
+
+/* Thread: main.  Returns CX_EINVAL (conf), CX_ENOMEM, CX_EIO (loop): *out is not written. */
+CX_NODISCARD enum cx_err cx_runtime_new(const struct cx_runtime_conf *conf,
+                                        struct cx_runtime **out);
+
+/* Boot an actor from outside; before or after cx_runtime_start.  THREAD actors only before. */
+CX_NODISCARD enum cx_err cx_runtime_spawn(struct cx_runtime *rt,
+                                          const struct cx_actor_type *type, const void *conf,
+                                          uint64_t home_key, struct cx_ref *out);
+
+CX_NODISCARD enum cx_err cx_runtime_start(struct cx_runtime *rt);
+
+/* End all: each live actor's stop runs on its home, then the threads end.  THREAD actors stop
+ * last.  Blocks until then.  Thread: main. */
+void cx_runtime_stop(struct cx_runtime *rt);
+void cx_runtime_free(struct cx_runtime *rt);
+
+unsigned cx_runtime_workers(const struct cx_runtime *rt);
+
+/* Figures, by kind of actor.  Counters only grow. */
+struct cx_kind_stats {
+	const char *name;
+	uint64_t live; /* actors now */
+	uint64_t spawned;
+	uint64_t messages; /* handled */
+	uint64_t turns;
+	uint64_t busy_ns;      /* in turns */
+	uint64_t refused;      /* sends that got CX_EFULL */
+	uint64_t dead_letters; /* to ended actors of this kind */
+	uint64_t late_replies;
+	uint64_t slow; /* handlers over the watchdog's limit */
+	uint64_t restarts;
+	uint64_t unhandled; /* messages without a handler */
+	uint32_t depth_max; /* deepest mailbox seen */
+	uint32_t mailbox_cap;
+};
+
+struct cx_worker_stats {
+	uint64_t turns;
+	uint64_t polls;
+	uint64_t sleeps;
+	uint64_t wakeups; /* eventfd writes to it */
+	uint64_t steals;
+	uint64_t busy_ns;
+	uint64_t pool_bytes; /* taken from the system */
+	uint64_t timers;     /* armed now */
+	uint32_t run_queue;
+};
+
+/* Fill at most cap entries; return how many there are.  Thread: any. */
+size_t cx_runtime_kinds(struct cx_runtime *rt, struct cx_kind_stats *out, size_t cap);
+size_t cx_runtime_worker_stats(struct cx_runtime *rt, struct cx_worker_stats *out, size_t cap);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

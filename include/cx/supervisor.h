@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* A supervisor starts its children and restarts one that failed, in place: the child's ref
+ * stays valid, its mailbox keeps what waits, its state begins anew with start().
+ * Delay before the n-th restart in a row: backoff_min_ms * 2^n, at most backoff_max_ms, with
+ * full jitter.  More than max_restarts inside window_ms: the supervisor itself fails. */
+#ifndef CX_SUPERVISOR_H
+#define CX_SUPERVISOR_H
+
+#include <cx/actor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cx_child {
+	const struct cx_actor_type *type;
+	const void *conf; /* must outlive the supervisor: start gets it again */
+	uint64_t home_key;
+	struct cx_ref *ref; /* written at start; may be NULL */
+};
+
+struct cx_supervisor_conf {
+	const struct cx_child *children; /* must outlive the supervisor */
+	size_t child_count;
+	uint32_t max_restarts;   /* 0: 10 */
+	uint32_t window_ms;      /* 0: 60000 */
+	uint32_t backoff_min_ms; /* 0: 50 */
+	uint32_t backoff_max_ms; /* 0: 5000 */
+};
+
+extern const struct cx_actor_type cx_supervisor_type;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

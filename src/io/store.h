@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Users, key bundles, sessions and limits: one operation, one answer.
+ *
+ *   ask   store_*  -> STORE_RESULT, or CX_MSG_ERROR (late, gone)
+ *
+ * Writes are answered when they are durable.  STORE_FAILED means that the store could not be
+ * asked: callers fail closed, and never take it for "not found". */
+#ifndef IO_STORE_H
+#define IO_STORE_H
+
+#include <cx/actor.h>
+
+#include <construct/messages.h>
+
+#include "wire/uuid.h"
+
+enum store_outcome {
+	STORE_OK,
+	STORE_NOT_FOUND,
+	STORE_TAKEN,  /* the user name exists */
+	STORE_LIMIT,  /* over the limit; retry_ms tells when it may pass */
+	STORE_FAILED, /* the store could not be asked, or not made durable */
+};
+
+enum store_what {
+	STORE_USER_CREATE, /* user, text=username, hash, blob=bundle, jti+ttl: user, bundle and session in one step */
+	STORE_USER_BY_NAME, /* text -> user, hash */
+	STORE_USER_BY_ID,   /* user -> username in text, hash */
+	STORE_USER_EXISTS,  /* user */
+	STORE_USER_DELETE,  /* user: row, bundle, sessions, limits, inbox, all in one step */
+	STORE_PASSWORD_SET, /* user, hash (a rehash or a change); keep_jti: all other sessions end, unless zero */
+	STORE_BUNDLE_GET,     /* user -> username in text, buf = the bundle as stored */
+	STORE_BUNDLE_PUT,     /* user, blob */
+	STORE_SESSION_PUT,    /* jti, user, ttl_ms */
+	STORE_SESSION_GET,    /* jti -> user, username in text; expired is STORE_NOT_FOUND */
+	STORE_SESSION_DELETE, /* jti */
+	STORE_LIMIT_TAKE, /* key, max, window_ms, n: fixed window; STORE_OK took n, or STORE_LIMIT */
+	STORE_LIMIT_RESET, /* key */
+	STORE_LIMIT_LEASE, /* key, max (bucket size), window_ms (time to fill it), n wanted, -> granted 1..n, or
+	                        * STORE_LIMIT with retry_ms; n negative gives tokens back */
+	STORE_BLOCK_SET, /* key, until_wall_ms: blocked until then */
+	STORE_BLOCK_GET, /* key -> until_wall_ms (0: not blocked) */
+	STORE_PING,      /* health: read and write path answer */
+	STORE_WHAT_COUNT
+};
+
+#define STORE_NAME_MAX 260 /* bytes: 64 characters of at most 4, and a NUL */
+#define STORE_HASH_MAX 136 /* argon2id text */
+
+/* A key bundle blob: u32 lengths then bytes of master identity key, bundle data, signature. */
+
+struct store_op {
+	struct cx_msg hdr; /* buf = blob where the operation has one */
+	enum store_what what;
+	struct uuid user, jti;
+	uint8_t key[16]; /* of a limit: a hash chosen by the caller */
+	int64_t max, window_ms, n;
+	int64_t ttl_ms, until_wall_ms;
+	char text[STORE_NAME_MAX];
+	char hash[STORE_HASH_MAX];
+};
+
+struct store_result {
+	struct cx_msg hdr; /* buf: as `what` says */
+	enum store_what what;
+	enum store_outcome outcome;
+	struct uuid user;
+	int64_t granted, retry_ms, until_wall_ms;
+	char text[STORE_NAME_MAX];
+	char hash[STORE_HASH_MAX];
+};
+
+/* Where to ask: reads and writes go to different actors. */
+struct store {
+	struct cx_ref reader, writer;
+};
+
+/* A zeroed operation to fill in; then store_ask, which picks reader or writer. */
+struct store_op *store_op_new(struct cx_ctx *ctx, enum store_what what);
+CX_NODISCARD enum cx_err store_ask(struct cx_ctx *ctx, const struct store *store,
+                                   struct store_op *op, uint32_t timeout_ms, uint64_t *corr);
+
+#endif

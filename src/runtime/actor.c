@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of actors: slots, spawn, start, end.  Slots come in chunks that are never freed while the
+ * runtime lives (rule 4); each worker has its own free slots, so an actor's home is where its slot
+ * is from and never changes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <cx/log.h>
+
+#include "runtime/internal.h"
+
+struct cx__watcher {
+	struct cx__watcher *next;
+	struct cx_ref ref;
+	struct cx__pool *owner;
+	uint16_t cls;
+};
+
+struct cx__actor *cx__actor_at(struct cx_runtime *rt, uint32_t slot)
+{
+	/* acquire: pairs with the release in add_chunk */
+	if (slot / CX__CHUNK >= atomic_load_explicit(&rt->chunk_count, memory_order_acquire))
+		return NULL;
+	return atomic_load_explicit(&rt->chunks[slot / CX__CHUNK], memory_order_relaxed) +
+	       slot % CX__CHUNK;
+}
+
+static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned any)
+{
+	struct cx__actor *chunk;
+	uint32_t n;
+
+	pthread_mutex_lock(&rt->lock);
+	n = atomic_load_explicit(&rt->chunk_count, memory_order_relaxed);
+	chunk = n < rt->chunk_max ? aligned_alloc(64, CX__CHUNK * sizeof(*chunk)) : NULL;
+	if (chunk == NULL) {
+		pthread_mutex_unlock(&rt->lock);
+		return false;
+	}
+	memset(chunk, 0, CX__CHUNK * sizeof(*chunk));
+	for (uint32_t i = CX__CHUNK; i-- > 0;) {
+		ck_stack_init(&chunk[i].mail);
+		ck_stack_init(&chunk[i].control);
+		chunk[i].slot = n * CX__CHUNK + i;
+		chunk[i].home = home->index;
+		chunk[i].any = (uint8_t)any;
+		chunk[i].runnable.next =
+			i + 1 < CX__CHUNK ? &chunk[i + 1].runnable : (ck_stack_entry_t *)NULL;
+	}
+	atomic_store_explicit(&rt->chunks[n], chunk, memory_order_relaxed);
+	atomic_store_explicit(&rt->chunk_count, n + 1, memory_order_release);
+	pthread_mutex_unlock(&rt->lock);
+
+	ck_spinlock_lock(&home->free_lock);
+	chunk[CX__CHUNK - 1].runnable.next =
+		home->free_slots[any] != NULL ? &home->free_slots[any]->runnable : NULL;
+	home->free_slots[any] = chunk;
+	ck_spinlock_unlock(&home->free_lock);
+	return true;
+}
+
+static struct cx__actor *of_link(ck_stack_entry_t *link)
+{
+	return link == NULL
+	               ? NULL
+	               : (struct cx__actor *)(void *)((uint8_t *)link -
+	                                              offsetof(struct cx__actor, runnable));
+}
+
+static struct cx__actor *take_slot(struct cx_runtime *rt, struct cx_worker *home, unsigned any)
+{
+	struct cx__actor *a;
+
+	for (;;) {
+		ck_spinlock_lock(&home->free_lock);
+		a = home->free_slots[any];
+		if (a != NULL)
+			home->free_slots[any] = of_link(a->runnable.next);
+		ck_spinlock_unlock(&home->free_lock);
+		if (a != NULL || !add_chunk(rt, home, any))
+			return a;
+	}
+}
+
+static void give_slot(struct cx_runtime *rt, struct cx__actor *a)
+{
+	struct cx_worker *home = rt->worker[a->home];
+
+	ck_spinlock_lock(&home->free_lock);
+	a->runnable.next =
+		home->free_slots[a->any] != NULL ? &home->free_slots[a->any]->runnable : NULL;
+	home->free_slots[a->any] = a;
+	ck_spinlock_unlock(&home->free_lock);
+}
+
+static struct cx__kind *add_kind(struct cx_runtime *rt, const struct cx_actor_type *type)
+{
+	struct cx__kind *kind = calloc(1, sizeof(*kind));
+	const uint32_t n = atomic_load_explicit(&rt->kind_count, memory_order_relaxed);
+
+	cx_assert(kind != NULL && n < CX__KINDS_MAX && type->handler_count < UINT8_MAX);
+	kind->type = type;
+	kind->index = (uint16_t)n;
+	for (size_t i = 0; i < type->handler_count; i++) {
+		cx_assert(type->handlers[i].type < CX_MSG_LIMIT);
+		kind->map[type->handlers[i].type] = (uint8_t)(i + 1);
+	}
+	atomic_store_explicit(&rt->kinds[n], kind, memory_order_relaxed);
+	/* release: pairs with the acquire in find_kind */
+	atomic_store_explicit(&rt->kind_count, n + 1, memory_order_release);
+	return kind;
+}
+
+static struct cx__kind *find_kind(struct cx_runtime *rt, const struct cx_actor_type *type)
+{
+	const uint32_t n = atomic_load_explicit(&rt->kind_count, memory_order_acquire);
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct cx__kind *kind =
+			atomic_load_explicit(&rt->kinds[i], memory_order_relaxed);
+
+		if (kind->type == type)
+			return kind;
+	}
+	return NULL;
+}
+
+struct cx__kind *cx__kind_of(struct cx_runtime *rt, const struct cx_actor_type *type)
+{
+	struct cx__kind *kind = find_kind(rt, type);
+
+	if (kind != NULL)
+		return kind;
+	pthread_mutex_lock(&rt->lock);
+	kind = find_kind(rt, type);
+	if (kind == NULL)
+		kind = add_kind(rt, type);
+	pthread_mutex_unlock(&rt->lock);
+	return kind;
+}
+
+static uint64_t mix(uint64_t x) /* finaliser of MurmurHash3, public domain constants */
+{
+	x ^= x >> 33;
+	x *= UINT64_C(0xff51afd7ed558ccd);
+	x ^= x >> 33;
+	x *= UINT64_C(0xc4ceb9fe1a85ec53);
+	return x ^ x >> 33;
+}
+
+static struct cx_worker *home_of(struct cx_runtime *rt, const struct cx_worker *here,
+                                 const struct cx_actor_type *type, uint64_t home_key)
+{
+	switch (type->placement) {
+	case CX_PLACE_IO:
+		cx_assert(home_key < rt->workers);
+		return rt->worker[home_key];
+	case CX_PLACE_THREAD:
+		return rt->worker[home_key]; /* chosen by cx_runtime_spawn */
+	case CX_PLACE_ANY:
+		if (here != NULL && here->dedicated == 0)
+			return rt->worker[here->index];
+		return rt->worker[mix(home_key) % rt->workers];
+	case CX_PLACE_HOME:
+	default:
+		return rt->worker[mix(home_key) % rt->workers];
+	}
+}
+
+struct cx_msg *cx__start_msg(struct cx_worker *here, uint32_t id,
+                             const struct cx_actor_type *type, const void *conf,
+                             struct cx_ref supervisor)
+{
+	struct cx__start *m =
+		(struct cx__start *)(void *)cx__msg_new(here, id, sizeof(*m) + type->conf_size);
+
+	m->supervisor = supervisor;
+	if (type->conf_size > 0)
+		memcpy(m->conf, conf, type->conf_size);
+	return &m->hdr;
+}
+
+enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
+                      const struct cx_actor_type *type, const void *conf, uint64_t home_key,
+                      struct cx_ref supervisor, struct cx_ref *out)
+{
+	struct cx_worker *home = home_of(rt, here, type, home_key);
+	struct cx__kind *kind = cx__kind_of(rt, type);
+	struct cx__actor *a = take_slot(rt, home, type->placement == CX_PLACE_ANY);
+	struct cx_ref ref;
+	enum cx_err err;
+
+	if (a == NULL)
+		return CX_ENOMEM;
+	a->kind = kind;
+	ref.slot = a->slot;
+	ref.gen = atomic_load_explicit(&a->gen, memory_order_relaxed) + 1;
+	cx_assert(ref.gen % 2 == 1);
+	/* release: pairs with the acquire in cx__deliver */
+	atomic_store_explicit(&a->gen, ref.gen, memory_order_release);
+	if (here != NULL)
+		cx__count(&here->counts[kind->index].spawned, 1);
+	else
+		atomic_fetch_add_explicit(&rt->outside[kind->index].spawned, 1,
+		                          memory_order_relaxed);
+	err = cx__deliver(rt, here, ref,
+	                  cx__start_msg(here, CX_MSG_START, type, conf, supervisor),
+	                  CX__CONTROL);
+	cx_assert(err == CX_OK);
+	*out = ref;
+	return CX_OK;
+}
+
+enum cx_err cx_spawn(struct cx_ctx *ctx, const struct cx_actor_type *type, const void *conf,
+                     uint64_t home_key, struct cx_ref *out)
+{
+	cx_assert(type->placement != CX_PLACE_THREAD);
+	return cx__spawn(ctx->worker->rt, ctx->worker, type, conf, home_key, CX_NOBODY, out);
+}
+
+/* Handles START and RESTART. */
+void cx__actor_start(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
+{
+	const struct cx__start *m = (const struct cx__start *)(const void *)msg;
+	const struct cx_actor_type *type = a->kind->type;
+	enum cx_err err;
+
+	if (msg->type == CX_MSG_RESTART) {
+		if (a->status != CX__DOWN)
+			return;
+		cx__count(&w->counts[a->kind->index].restarts, 1);
+	} else {
+		a->supervisor = m->supervisor;
+		a->state_owner = w->pool;
+		a->state = cx__pool_take(w->pool, type->state_size > 0 ? type->state_size : 1,
+		                         &a->state_cls);
+	}
+	memset(a->state, 0, type->state_size);
+	a->status = CX__LIVE;
+	a->ending = 0;
+	if (type->start == NULL)
+		return;
+	err = type->start(&w->ctx, a->state, type->conf_size > 0 ? m->conf : NULL);
+	if (err != CX_OK)
+		cx_fail(&w->ctx, err);
+}
+
+void cx__watch_add(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
+{
+	struct cx__watcher *watcher;
+	uint16_t cls;
+
+	watcher = cx__pool_take(w->pool, sizeof(*watcher), &cls);
+	watcher->ref = msg->from;
+	watcher->owner = w->pool;
+	watcher->cls = cls;
+	watcher->next = a->watchers;
+	a->watchers = watcher;
+}
+
+static void notify_watchers(struct cx_worker *w, struct cx__actor *a, struct cx_ref who)
+{
+	while (a->watchers != NULL) {
+		struct cx__watcher *watcher = a->watchers;
+		struct cx_msg_down *down = (struct cx_msg_down *)(void *)cx__msg_new(
+			w, CX_MSG_DOWN, sizeof(*down));
+		enum cx_err err;
+
+		a->watchers = watcher->next;
+		down->who = who;
+		down->reason = (enum cx_err)a->reason;
+		err = cx__deliver(w->rt, w, watcher->ref, &down->hdr, CX__CONTROL);
+		(void)err; /* the watcher is gone too */
+		cx__pool_give(watcher->owner, watcher, watcher->cls);
+	}
+}
+
+/* A supervised actor failed: stays in its slot, keeps what waits, until CX_MSG_RESTART. */
+static void go_down(struct cx_worker *w, struct cx__actor *a, struct cx_ref self)
+{
+	struct cx__failed *m =
+		(struct cx__failed *)(void *)cx__msg_new(w, CX__MSG_FAILED, sizeof(*m));
+
+	cx_log(CX_WARN, "actor.failed", "kind=%s reason=%s", a->kind->type->name,
+	       cx_err_name((enum cx_err)a->reason));
+	a->status = CX__DOWN;
+	a->ending = 0;
+	m->who = self;
+	m->reason = (enum cx_err)a->reason;
+	if (cx__deliver(w->rt, w, a->supervisor, &m->hdr, CX__CONTROL) != CX_OK) {
+		a->supervisor = CX_NOBODY; /* nobody will restart it */
+		a->ending = 1;
+	}
+}
+
+static void bounce_all(struct cx_worker *w, struct cx_msg **head)
+{
+	while (*head != NULL) {
+		struct cx_msg *msg = *head;
+
+		*head = msg->link;
+		cx__dead_letter(w->rt, w, msg);
+	}
+}
+
+void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
+{
+	const struct cx_actor_type *type = a->kind->type;
+	const struct cx_ref self = { a->slot,
+		                     atomic_load_explicit(&a->gen, memory_order_relaxed) };
+	int32_t dropped = 0;
+
+	if (a->status == CX__LIVE && type->stop != NULL)
+		type->stop(&w->ctx, a->state);
+	cx__timers_cancel_all(w, a);
+	cx__ask_close_all(w, a);
+	if (a->status == CX__LIVE && a->reason != CX_OK && !cx_ref_none(a->supervisor)) {
+		go_down(w, a, self);
+		if (!a->ending)
+			return;
+	}
+	a->status = CX__FREE;
+	/* From here on sends get CX_EGONE; what is pushed late is a dead letter (rule 4). */
+	atomic_store_explicit(&a->gen, self.gen + 1, memory_order_release);
+	notify_watchers(w, a, self);
+	cx__drain(a);
+	for (struct cx_msg *m = a->mail_head; m != NULL; m = m->link)
+		dropped++;
+	for (struct cx_msg *m = a->control_head; m != NULL; m = m->link)
+		dropped++;
+	bounce_all(w, &a->control_head);
+	bounce_all(w, &a->mail_head);
+	cx__pool_give(a->state_owner, a->state, a->state_cls);
+	a->state = NULL;
+	a->ending = 0;
+	a->reason = CX_OK;
+	a->supervisor = CX_NOBODY;
+	cx__count(&w->counts[a->kind->index].ended, 1);
+	/* The turn's own messages are taken off by run_turn, after which the slot may be reused. */
+	atomic_fetch_sub_explicit(&a->depth, dropped, memory_order_acq_rel);
+	give_slot(w->rt, a);
+}
+
+void cx_stop(struct cx_ctx *ctx)
+{
+	cx_fail(ctx, CX_OK);
+}
+
+void cx_fail(struct cx_ctx *ctx, enum cx_err reason)
+{
+	if (ctx->actor->ending)
+		return;
+	ctx->actor->ending = 1;
+	ctx->actor->reason = (uint8_t)reason;
+}
+
+void cx_watch(struct cx_ctx *ctx, struct cx_ref who)
+{
+	struct cx_worker *w = ctx->worker;
+	struct cx_msg *m = cx__msg_new(w, CX__MSG_WATCH, sizeof(*m));
+
+	m->from = cx_self(ctx);
+	m->to = who;
+	if (cx__deliver(w->rt, w, who, m, CX__CONTROL) == CX_OK)
+		return;
+	m = cx__msg_new(w, CX__MSG_WATCH, sizeof(*m)); /* the first went with the refusal */
+	m->from = cx_self(ctx);
+	m->to = who;
+	cx__dead_letter(w->rt, w, m);
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the runtime share.  Reading order: mailbox.h, actor.c, worker.c.
+ *
+ * Scheduling rules (asserts and tests cite them):
+ * 1. depth counts the messages pushed and not yet handled, of both lanes.
+ * 2. Whoever moves depth from 0 up makes the actor runnable; nobody else does, except that a
+ *    parked actor (being restarted) is made runnable by a control message.
+ * 3. So depth > 0 <=> queued once, or running, or parked: one runner at a time.
+ * 4. A slot's memory lives as long as the runtime; `gen` is even while it is free, odd while an actor
+ *    lives in it.  A message carries the generation it was sent to, and is a dead letter when that
+ *    is not the slot's at dispatch. */
+#ifndef CX_RUNTIME_INTERNAL_H
+#define CX_RUNTIME_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <ck_spinlock.h>
+#include <ck_stack.h>
+
+#include <cx/io.h>
+#include <cx/runtime.h>
+#include <cx/supervisor.h>
+
+#include "runtime/deque.h"
+#include "runtime/pool.h"
+#include "runtime/timer_wheel.h"
+
+#define CX__KINDS_MAX 64
+#define CX__WORKERS_MAX 96 /* pool workers and actors with a thread of their own */
+#define CX__CHUNK 512      /* actors allocated at once */
+#define CX__BATCH 64
+#define CX__TURNS_A_POLL 64
+#define CX__ROUND_NS 1000000
+
+enum cx__flag {
+	CX__ASK = 1,    /* an answer is expected */
+	CX__ANSWER = 2, /* corr must still be pending at the receiver */
+	CX__FINAL = 4,  /* an answer whose ask was already taken from the table */
+	CX__TIMER = 8,  /* seq must still be the timer's */
+	CX__OFFLOADED = 16,
+};
+
+/* Messages of the runtime's own that no user sees. */
+enum cx__private_msg {
+	CX__MSG_WATCH = CX_MSG_SYSTEM_MAX - 1,
+	CX__MSG_FAILED = CX_MSG_SYSTEM_MAX, /* child -> supervisor */
+};
+
+struct cx__failed {
+	struct cx_msg hdr;
+	struct cx_ref who;
+	enum cx_err reason;
+};
+
+/* START and RESTART: conf follows. */
+struct cx__start {
+	struct cx_msg hdr;
+	struct cx_ref supervisor; /* or nobody */
+	_Alignas(16) uint8_t conf[];
+};
+
+enum cx__status {
+	CX__FREE, /* no actor, or start has not run yet */
+	CX__LIVE,
+	CX__DOWN, /* failed, waits for CX_MSG_RESTART; ordinary messages stay in the mailbox */
+};
+
+struct cx__ask;
+struct cx__watcher;
+
+struct cx__kind {
+	const struct cx_actor_type *type;
+	uint16_t index;
+	uint8_t map[CX_MSG_LIMIT]; /* message type -> handler number + 1 */
+};
+
+struct cx__actor {
+	/* written by senders */
+	_Alignas(64) ck_stack_t mail;
+	ck_stack_t control;
+	_Atomic int32_t depth;
+	_Atomic uint32_t gen;
+	_Atomic uint32_t parked;
+	/* written by whoever runs it */
+	_Alignas(64) ck_stack_entry_t runnable; /* link in an inject stack or run queue */
+	struct cx_msg *mail_head, *mail_tail;   /* drained, in order */
+	struct cx_msg *control_head, *control_tail;
+	void *state;
+	_Atomic(struct cx__kind *) kind; /* written by spawn; late senders may still look */
+	struct cx__pool *state_owner;
+	struct cx_timer *timers;
+	struct cx__ask *asks;
+	struct cx__watcher *watchers;
+	struct cx_ref supervisor;
+	uint32_t slot;
+	uint16_t home; /* worker index */
+	uint16_t state_cls;
+	uint8_t any; /* of the slot, for good: may run on every worker (else only at home) */
+	uint8_t status;
+	uint8_t ending; /* set by cx_stop / cx_fail */
+	uint8_t reason; /* enum cx_err */
+};
+
+/* Counters of one kind on one worker: one writer, read by anybody, so relaxed everywhere. */
+struct cx__kind_count {
+	_Atomic uint64_t spawned, ended, messages, turns, busy_ns, refused, dead, late, slow,
+		restarts, unhandled;
+	_Atomic uint32_t depth_max;
+};
+
+static inline void cx__count(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+	                      memory_order_relaxed);
+}
+
+struct cx_ctx {
+	struct cx_worker *worker;
+	struct cx__actor *actor;
+};
+
+struct cx__ask {
+	struct cx_timer deadline;
+	uint64_t corr; /* 0: free */
+	struct cx__actor *actor;
+	struct cx__ask *next, **prev; /* of the actor; next also links free ones */
+};
+
+struct cx_worker {
+	/* written by others */
+	_Alignas(64) ck_stack_t inject; /* actors made runnable by other threads */
+	_Atomic uint32_t sleeping;
+	_Atomic uint32_t stop;
+	_Atomic uint64_t wakeups;
+	/* written by the worker, read by the watchdog and figures */
+	_Alignas(64) _Atomic uint64_t
+		dispatched; /* grows with each handler call; odd: inside one */
+	_Atomic uint32_t doing_kind, doing_type;
+	_Atomic uint64_t turns, polls, sleeps, steals, busy_ns, timers;
+	_Atomic uint32_t run_queue;
+	/* the worker's own */
+	_Alignas(64) struct cx_ctx ctx;
+	struct cx_runtime *rt;
+	struct cx__actor *run_head, *run_tail;
+	uint32_t run_len;
+	uint16_t index;
+	uint8_t dedicated; /* an actor's own thread: no loop of the user's, no stealing */
+	uint64_t now_ns, now_ms;
+	int64_t wall_ms;
+	uint64_t random;
+	const struct cx_loop_ops *loop_ops;
+	void *loop;
+	struct cx__pool *pool;
+	struct cx__wheel wheel;
+	struct cx__ask **ask_pages;
+	uint32_t ask_page_count;
+	struct cx__ask *ask_free;
+	uint64_t ask_seq;
+	pthread_t thread;
+	struct cx__kind_count counts[CX__KINDS_MAX];
+	struct cx__deque any;
+	/* free slots: any thread, short */
+	_Alignas(64) ck_spinlock_t free_lock;
+	struct cx__actor *free_slots[2]; /* [any]; linked by .runnable.next */
+};
+
+struct cx__offload;
+
+struct cx_runtime {
+	struct cx_runtime_conf conf;
+	unsigned workers;     /* pool workers: 0..workers-1 */
+	unsigned all_workers; /* and behind them the dedicated ones */
+	struct cx_worker *worker[CX__WORKERS_MAX];
+	struct cx__actor *_Atomic *chunks;
+	uint32_t chunk_max;
+	_Atomic uint32_t chunk_count;
+	pthread_mutex_t lock; /* chunks, kinds, boot */
+	struct cx__kind *_Atomic kinds[CX__KINDS_MAX];
+	_Atomic uint32_t kind_count;
+	struct cx__kind_count outside[CX__KINDS_MAX]; /* posts by foreign threads: fetch_add */
+	struct cx__offload *offload;
+	pthread_t watchdog;
+	pthread_mutex_t watchdog_lock;
+	pthread_cond_t watchdog_cond;
+	pthread_barrier_t quiet; /* all pool workers ended their loops */
+	bool started, stopping;
+};
+
+/* actor.c */
+struct cx__actor *cx__actor_at(struct cx_runtime *rt, uint32_t slot);
+struct cx__kind *cx__kind_of(struct cx_runtime *rt, const struct cx_actor_type *type);
+/* here: the calling worker, or NULL on foreign threads. */
+CX_NODISCARD enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
+                                   const struct cx_actor_type *type, const void *conf,
+                                   uint64_t home_key, struct cx_ref supervisor,
+                                   struct cx_ref *out);
+void cx__actor_start(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg);
+void cx__actor_end(struct cx_worker *w, struct cx__actor *a);
+void cx__watch_add(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg);
+struct cx_msg *cx__start_msg(struct cx_worker *here, uint32_t id,
+                             const struct cx_actor_type *type, const void *conf,
+                             struct cx_ref supervisor);
+
+/* mailbox.c */
+enum cx__lane { CX__BOUNDED, CX__RESERVED, CX__CONTROL };
+CX_NODISCARD enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here,
+                                     struct cx_ref to, struct cx_msg *msg, enum cx__lane lane);
+void cx__drain(struct cx__actor *a);
+struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size);
+void cx__msg_free(struct cx_msg *msg);
+/* A message that nobody will handle: asks bounce, watches answer, then it is freed. */
+void cx__dead_letter(struct cx_runtime *rt, struct cx_worker *here, struct cx_msg *msg);
+
+/* ask.c */
+uint64_t cx__ask_open(struct cx_worker *w, struct cx__actor *a, uint32_t timeout_ms);
+/* false: not pending any more (or another actor's). */
+bool cx__ask_close(struct cx_worker *w, const struct cx__actor *a, uint64_t corr);
+void cx__ask_expired(struct cx_worker *w, struct cx_timer *deadline);
+void cx__ask_close_all(struct cx_worker *w, struct cx__actor *a);
+
+/* worker.c */
+void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx__actor *a);
+void *cx__worker_main(void *worker);
+void cx__worker_clock(struct cx_worker *w);
+struct cx_worker *cx__worker_here(void);
+void cx__timers_cancel_all(struct cx_worker *w, struct cx__actor *a);
+
+/* offload.c */
+struct cx__offload *cx__offload_new(struct cx_runtime *rt, unsigned threads, unsigned queue);
+void cx__offload_delete(struct cx__offload *pool);
+CX_NODISCARD enum cx_err cx__offload_push(struct cx__offload *pool, struct cx_msg *job,
+                                          cx_offload_fn *fn);
+
+/* watchdog.c */
+void *cx__watchdog_main(void *rt);
+
+/* loop.c */
+extern const struct cx_loop_ops cx__loop_ops;
+
+uint64_t cx__clock_ns(void);
+const char *cx__msg_name(const struct cx_runtime *rt, uint32_t type);
+
+#endif

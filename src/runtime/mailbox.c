@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* Mailbox: two intrusive stacks (ordinary, control) that many threads push and the runner takes
+ * whole, and one depth that is bound, scheduling edge and figure (internal.h, rules 1 to 3).
+ *
+ * "Add first, undo when full" would be shorter and wrong: the undo can bring depth to 0 while the
+ * actor is queued, the next sender sees 0 and queues it twice.  So full is decided before the add,
+ * and the limit may be overshot by the number of sending threads - 1. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/annotate.h"
+#include "runtime/internal.h"
+
+_Static_assert(offsetof(struct cx_msg, link) == 0 && sizeof(ck_stack_entry_t) == sizeof(void *),
+               "a message is its own stack entry");
+
+struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size)
+{
+	struct cx__pool *pool = here != NULL ? here->pool : NULL;
+	struct cx_msg *msg;
+	uint16_t cls;
+
+	cx_assert(size >= sizeof(*msg) && size <= 4096);
+	msg = cx__pool_take(pool, size, &cls);
+	memset(msg, 0, size);
+	msg->type = type;
+	msg->size = (uint32_t)size;
+	msg->cls = cls;
+	msg->owner = pool;
+	return msg;
+}
+
+void cx__msg_free(struct cx_msg *msg)
+{
+	cx_buf_unref(msg->buf);
+	cx__pool_give(msg->owner, msg, msg->cls);
+}
+
+struct cx_msg *cx_msg_new(struct cx_ctx *ctx, uint32_t type, size_t size)
+{
+	return cx__msg_new(ctx->worker, type, size);
+}
+
+void cx_msg_drop(struct cx_msg *msg)
+{
+	cx__msg_free(msg);
+}
+
+static void count_dead(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a)
+{
+	struct cx__kind *kind = a->kind;
+
+	if (kind == NULL)
+		return;
+	if (here != NULL)
+		cx__count(&here->counts[kind->index].dead, 1);
+	else
+		atomic_fetch_add_explicit(&rt->outside[kind->index].dead, 1,
+		                          memory_order_relaxed);
+}
+
+void cx__dead_letter(struct cx_runtime *rt, struct cx_worker *here, struct cx_msg *msg)
+{
+	struct cx_msg *answer = NULL;
+
+	if (msg->type == CX__MSG_WATCH) {
+		struct cx_msg_down *down = (struct cx_msg_down *)(void *)cx__msg_new(
+			here, CX_MSG_DOWN, sizeof(*down));
+
+		down->who = msg->to;
+		down->reason = CX_EGONE;
+		if (cx__deliver(rt, here, msg->from, &down->hdr, CX__CONTROL) != CX_OK)
+			answer = NULL; /* the watcher is gone too */
+	} else if (msg->flags & CX__ASK) {
+		answer = cx__msg_new(here, CX_MSG_ERROR, sizeof(struct cx_msg_error));
+		((struct cx_msg_error *)(void *)answer)->err = CX_EGONE;
+		answer->corr = msg->corr;
+		answer->from = msg->to;
+		answer->flags = CX__ANSWER;
+	}
+	if (answer != NULL) {
+		const enum cx_err err = cx__deliver(rt, here, msg->from, answer, CX__RESERVED);
+
+		(void)err; /* the asker is gone too: nobody waits */
+	}
+	cx__msg_free(msg);
+}
+
+static enum cx_err refuse(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a,
+                          struct cx_msg *msg, enum cx_err err)
+{
+	if (err == CX_EGONE) {
+		count_dead(rt, here, a);
+	} else if (here != NULL) {
+		cx__count(&here->counts[a->kind->index].refused, 1);
+	} else {
+		atomic_fetch_add_explicit(&rt->outside[a->kind->index].refused, 1,
+		                          memory_order_relaxed);
+	}
+	cx__msg_free(msg);
+	return err;
+}
+
+enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx_ref to,
+                        struct cx_msg *msg, enum cx__lane lane)
+{
+	struct cx__actor *a = cx__actor_at(rt, to.slot);
+	int32_t before;
+
+	/* acquire: pairs with the release in cx__spawn, a->kind is set */
+	if (a == NULL || atomic_load_explicit(&a->gen, memory_order_acquire) != to.gen) {
+		if (a != NULL)
+			return refuse(rt, here, a, msg, CX_EGONE);
+		cx__msg_free(msg);
+		return CX_EGONE;
+	}
+	if (lane == CX__BOUNDED && atomic_load_explicit(&a->depth, memory_order_relaxed) >=
+	                                   (int32_t)a->kind->type->mailbox_cap)
+		return refuse(rt, here, a, msg, CX_EFULL);
+	msg->to = to;
+	/* acq_rel: whoever sees depth 0 -> 1 also sees what the last runner left in the actor */
+	before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
+	cx__released(msg);
+	ck_stack_push_upmc(lane == CX__CONTROL ? &a->control : &a->mail,
+	                   (ck_stack_entry_t *)(void *)msg);
+	if (before == 0)
+		cx__make_runnable(here, rt, a);
+	else if (lane == CX__CONTROL && atomic_load(&a->parked) != 0 &&
+	         atomic_exchange(&a->parked, 0) !=
+	                 0) /* rule 2; pairs with the re-check in run_turn */
+		cx__make_runnable(here, rt, a);
+	return CX_OK;
+}
+
+static void append(struct cx_msg **head, struct cx_msg **tail, ck_stack_entry_t *newest)
+{
+	struct cx_msg *first = NULL;
+	struct cx_msg *last = (struct cx_msg *)(void *)newest;
+
+	if (newest == NULL)
+		return;
+	/* the stack is newest first: turn it round */
+	while (newest != NULL) {
+		struct cx_msg *msg = (struct cx_msg *)(void *)newest;
+
+		newest = newest->next;
+		cx__acquired(msg);
+		msg->link = first;
+		first = msg;
+	}
+	if (*head == NULL)
+		*head = first;
+	else
+		(*tail)->link = first;
+	*tail = last;
+}
+
+/* Ordinary messages first: then each control message that was sent before one of them (START!) is
+ * among those taken after. */
+void cx__drain(struct cx__actor *a)
+{
+	if (ck_pr_load_ptr(&a->mail.head) != NULL)
+		append(&a->mail_head, &a->mail_tail, ck_stack_batch_pop_upmc(&a->mail));
+	if (ck_pr_load_ptr(&a->control.head) != NULL)
+		append(&a->control_head, &a->control_tail,
+		       ck_stack_batch_pop_upmc(&a->control));
+}
+
+enum cx_err cx_send(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg)
+{
+	msg->from = cx_self(ctx);
+	return cx__deliver(ctx->worker->rt, ctx->worker, to, msg, CX__BOUNDED);
+}
+
+enum cx_err cx_send_reserved(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg)
+{
+	msg->from = cx_self(ctx);
+	return cx__deliver(ctx->worker->rt, ctx->worker, to, msg, CX__RESERVED);
+}
+
+struct cx_msg *cx_post_new(uint32_t type, size_t size)
+{
+	return cx__msg_new(NULL, type, size);
+}
+
+enum cx_err cx_post(struct cx_runtime *rt, struct cx_ref to, struct cx_msg *msg)
+{
+	return cx__deliver(rt, NULL, to, msg, CX__BOUNDED);
+}
