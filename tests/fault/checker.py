@@ -15,8 +15,10 @@ client can know it (see `surely_before`).  The rules:
   unanswered        a send got no answer within the limit and its connection lived on
   answers           more answers than sends, or an answer to nothing
   answer_order      answers to one recipient's messages overtook each other
-  not_delivered     acknowledged for certain, and the sender never saw `delivered`
+  not_delivered     acknowledged for certain (or at all, in a run that came to its `end`:
+                    it would have come again), and the sender never saw `delivered`
   early_delivered   `delivered` before the recipient acknowledged
+  early             a message came before connectSuccess
   content           a message changed on its way, or reached somebody else
   phantom           a message that nobody sent, or that was refused for certain
   accepted_twice    accepted again although the sender had its acceptance in hand
@@ -78,7 +80,8 @@ class Message:
 
 
 class Connection:
-    __slots__ = ("user", "dialed_at", "seen", "order", "waiting", "acks", "pings", "closed")
+    __slots__ = ("user", "dialed_at", "seen", "order", "waiting", "acks", "pings", "opened",
+                 "closed")
 
     def __init__(self, user, at):
         self.user = user
@@ -88,6 +91,7 @@ class Connection:
         self.waiting = {}   # recipient -> attempts without an answer, in order
         self.acks = []      # acknowledged since the last ping
         self.pings = {}     # number -> acknowledged before it
+        self.opened = False
         self.closed = False
 
 
@@ -102,6 +106,7 @@ class Checker:
         self.stats = dict.fromkeys(
             ("users", "sends", "messages", "accepted", "duplicates", "received", "repeated",
              "confirmed", "kills", "pairs_in_order"), 0)
+        self.ended = False
         self.now = 0.0
         self.at = 0
 
@@ -116,6 +121,9 @@ class Checker:
 
     def on_dial(self, ev):
         self.conns[ev["c"]] = Connection(ev["u"], self.at)
+
+    def on_open(self, ev):
+        self.conns[ev["c"]].opened = True
 
     def on_refused(self, ev):
         if ev["code"] not in TRANSIENT:
@@ -176,6 +184,8 @@ class Checker:
         if ev["h"] != msg.digest or msg.to != conn.user:
             self.bad("content", f"connection {ev['c']} of user {conn.user} got it changed, "
                      "or it is not for him", key)
+        if not conn.opened:
+            self.bad("early", f"on connection {ev['c']}", key)
         if key in conn.seen:
             self.bad("twice", f"on connection {ev['c']}", key)
             return
@@ -239,6 +249,9 @@ class Checker:
     def on_kill(self, _):
         self.stats["kills"] += 1
 
+    def on_end(self, _):
+        self.ended = True
+
     # the end
     def _late(self, number, conn):
         for waiting in conn.waiting.values():
@@ -270,7 +283,8 @@ class Checker:
         if msg.accepted():
             if msg.first_recv is None:
                 self.bad("lost", f"user {msg.to} never got it", msg.key)
-            if msg.confirmed_at is not None and msg.delivered_at is None:
+            settled = msg.confirmed_at is not None or self.ended and msg.acked_at is not None
+            if settled and msg.delivered_at is None:
                 self.bad("not_delivered", "acknowledged, and the sender was not told", msg.key)
         elif msg.first_recv is not None:
             answers = [a.answer for a in msg.attempts]
@@ -332,8 +346,14 @@ def excerpt(events, violation, limit=40):
     if key is None:
         return []
     conns = {ev["c"] for ev in events if ev.get("m") == key[1]}
+    acked = {}  # connection -> syncs to show after the acknowledgement
     lines = []
     for i, ev in enumerate(events):
+        if ev["e"] == "ack" and ev["m"] == key[1]:
+            acked[ev["c"]] = 4
+        elif ev["e"] in ("ping", "pong") and acked.get(ev["c"]):
+            acked[ev["c"]] -= 1
+            lines.append((False, f"{i}: {ev}"))
         if ev.get("m") == key[1] or ev["e"] in ("kill", "term", "start") \
                 or ev.get("c") in conns and ev["e"] in ("dial", "open", "close"):
             lines.append((ev.get("m") == key[1], f"{i}: {ev}"))

@@ -38,6 +38,8 @@ class Crowd:
         self.habits = habits or Habits()
         self.next_conn = 0
         self.unexpected = {}  # kind of frame or error -> count
+        self.errors = []      # of the test itself
+        self.shared_ids = set()  # message ids that two senders use
         self.users = [User(self, i, account) for i, account in enumerate(people)]
         for user in self.users:
             others = [u for u in self.users if u is not user]
@@ -88,9 +90,8 @@ class Crowd:
         for task in self.tasks:
             task.cancel()
         results = await asyncio.gather(*self.tasks, return_exceptions=True)
-        for r in results:
-            if isinstance(r, Exception) and not isinstance(r, asyncio.CancelledError):
-                raise r
+        for error in self.errors + [r for r in results if isinstance(r, Exception)]:
+            raise error
 
 
 class Session:
@@ -106,6 +107,8 @@ class Session:
         self.unsynced = []
         self.left_by_us = False
         self.gone = asyncio.Event()
+        self.refusal = None
+        self.answered = asyncio.Event()  # `connect` has its answer, or the connection is gone
         conn.on_app = self.on_app
         conn.on_pong = self.on_pong
         conn.on_closed = self.on_closed
@@ -125,6 +128,7 @@ class Session:
             payload["from"] = sender
         self.note("ack", m=message_id, **{"from": sender})
         self.conn.send("acknowledgeMessage", payload)
+        self.user.acked.add((sender, message_id))
         self.user.withheld.pop((sender, message_id), None)
 
     def sync(self):
@@ -149,11 +153,24 @@ class Session:
             self.user.settle(body["messageId"])
         elif kind == "ack" and body["status"] == "delivered":
             self.note("delivered", m=body["messageId"])
+            self.user.delivered.add(body["messageId"])
             self.user.undelivered.pop(body["messageId"], None)
         elif kind == "error" and "messageId" in body:
             self._on_error(body)
+        elif not self.answered.is_set():
+            self._on_connected(kind, body)
         else:
             self._count(f"{kind} {body.get('code', '')}".strip())
+
+    def _on_connected(self, kind, body):
+        if kind == "connectSuccess":
+            self.note("open")
+            self.user.sessions.add(self)
+        else:
+            self.refusal = body.get("code", kind)
+            self.note("refused", code=self.refusal)
+            self._count(f"connect: {self.refusal}")
+        self.answered.set()
 
     def _count(self, what):
         self.crowd.unexpected[what] = self.crowd.unexpected.get(what, 0) + 1
@@ -183,8 +200,9 @@ class Session:
         self.note("recv", m=message_id, to=body["to"], h=history.digest(body),
                   **{"from": sender})
         rng, habits = self.crowd.rng, self.crowd.habits
-        name_sender = message_id in self.user.crowd_shared or rng.random() < 0.5
-        self.user.withheld[(sender, message_id)] = True
+        name_sender = message_id in self.crowd.shared_ids or rng.random() < 0.5
+        if (sender, message_id) not in self.user.acked:
+            self.user.withheld[(sender, message_id)] = True
         dice = rng.random()
         if dice < habits.withhold:
             return
@@ -202,6 +220,7 @@ class Session:
     def on_closed(self, _, code):
         self.note("close", code=code, by="us" if self.left_by_us else "peer")
         self.user.sessions.discard(self)
+        self.answered.set()
         self.gone.set()
 
 
@@ -217,19 +236,18 @@ class User:
         self.pending = {}      # id -> message without a good answer, in order of sending
         self.probes = set()    # ids sent once more after their acceptance
         self.undelivered = {}  # id -> accepted and not known as delivered
-        self.withheld = {}     # (sender, id) -> seen and not acknowledged
+        self.delivered = set()
+        self.withheld = {}     # (sender, id) -> seen and never acknowledged
+        self.acked = set()     # (sender, id) acknowledged at least once
         self.done = []         # messages that were accepted
         self.next_number = 0
-
-    @property
-    def crowd_shared(self):
-        return self.crowd.__dict__.setdefault("shared_ids", set())
 
     def settle(self, message_id):
         self.probes.discard(message_id)
         msg = self.pending.pop(message_id, None)
         if msg:
-            self.undelivered.setdefault(message_id, True)
+            if message_id not in self.delivered:
+                self.undelivered[message_id] = True
             self.done.append(msg)
 
     def late_ack(self, message_id, sender, name_sender):
@@ -249,20 +267,12 @@ class User:
             conn = None
             try:
                 conn = await wsclient.dial(crowd.server.port, timeout=5)
-                # Before connectSuccess nothing of the inbox may come, so the handlers are
-                # attached first: a message that overtakes it is in the history.
                 session = Session(self, number, conn, role)
-                answer = await conn.ask("connect", {"sessionToken": self.account.token},
-                                        "connectSuccess", "sessionExpired", timeout=15)
-                if answer["type"] != "connectSuccess":
-                    code = answer.get("payload", {}).get("code", answer["type"])
-                    crowd.hist.add("refused", c=number, code=code)
-                    session._count(f"connect: {code}")
-                    conn.abort()
-                else:
-                    crowd.hist.add("open", c=number)
-                    self.sessions.add(session)
+                conn.send("connect", {"sessionToken": self.account.token})
+                await asyncio.wait_for(session.answered.wait(), 15)
+                if session in self.sessions:
                     return session
+                conn.abort()
             except (OSError, wsclient.DialError, asyncio.TimeoutError):
                 if conn:
                     conn.abort()
@@ -279,9 +289,14 @@ class User:
             for msg in list(self.pending.values()):
                 session.send(msg)
             life = asyncio.create_task(self._steps(session))
+            life.add_done_callback(self._step_ended)
             await session.gone.wait()
             life.cancel()
-            await asyncio.gather(life, return_exceptions=True)
+
+    def _step_ended(self, task):
+        if not task.cancelled() and task.exception():
+            self.crowd.errors.append(task.exception())
+            self.main.leave(clean=False)
 
     async def listen(self):
         """A second device: only receives and acknowledges."""
@@ -346,6 +361,6 @@ class User:
             if other not in self.pending and other not in self.undelivered \
                     and all(m["id"] != other for m in self.done):
                 message_id = other
-                self.crowd_shared.add(other)
+                self.crowd.shared_ids.add(other)
         return accounts.chat(self.account.id, to.account.id, rng, size, message_id,
                              self.next_number)
