@@ -5,6 +5,7 @@
 #   CC=gcc|clang                        clang builds go to build/$(CONF)-clang
 #   WERROR=1 (or CI=true)               warnings are errors
 #   V=1                                 show the commands
+#   T=test_config                       only this test (check, stress)
 
 CONF ?= release
 V ?= 0
@@ -88,8 +89,9 @@ CX_SRC := $(wildcard src/runtime/*.c)
 APP_SRC := $(filter-out src/roles/main.c,$(wildcard $(foreach d,wire io actors roles,src/$(d)/*.c)))
 MAIN_SRC := src/roles/main.c
 SUPPORT_SRC := $(wildcard tests/support/*.c)
-UNIT_SRC := $(wildcard $(foreach d,runtime wire io actors roles,tests/$(d)/test_*.c))
-STRESS_SRC := $(wildcard tests/stress/stress_*.c)
+T ?= test_*
+UNIT_SRC := $(wildcard $(foreach d,runtime wire io actors roles,tests/$(d)/$(T).c))
+STRESS_SRC := $(wildcard tests/stress/$(if $(filter-out test_*,$(T)),$(T),stress_*).c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/*.c)
 
@@ -237,6 +239,7 @@ fault: all
 	@tests/fault/run.sh $(PROGRAM)
 
 lint:
+	@tests/runner-selftest.sh
 	@python3 tests/lint/selftest.py
 	@python3 tests/lint/lint.py .
 
