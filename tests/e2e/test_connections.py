@@ -53,14 +53,16 @@ async def displace(t):
     sixth = await t.again(s, b.user)
     equal(await conns[0].close_code(), 4409, "the oldest connection")
     await sixth.get(m)
-    m = await a.post(b.user)
+    m2 = await a.post(b.user)
     for c in conns[1:] + [sixth]:
-        await c.get(m)
+        await c.get(m2)
     seventh = await (await t.open(s)).login(b.user)
     equal(await conns[1].close_code(), 4409, "the next oldest")
-    m = await a.post(b.user)
+    m3 = await a.post(b.user)
+    await seventh.get(m)
+    await seventh.get(m2)
     for c in conns[2:] + [sixth, seventh]:
-        await c.get(m)
+        await c.get(m3)
 
 
 @test("MAX_CONNECTIONS_PER_USER is obeyed; a closed connection leaves its place")
