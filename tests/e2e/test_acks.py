@@ -274,3 +274,19 @@ async def busy(t):
         await asyncio.sleep(0)
         sentinel = await (await t.again(s, other.user)).post(me.user)
         await next_is(t, s, me.user, sentinel, "all was acknowledged")
+
+
+@test("DELIVERY_ACK_MODE=off: acknowledging settles, and nobody is told")
+async def mode_off(t):
+    s = await t.private("no-receipts", DELIVERY_ACK_MODE="off")
+    a, b = await t.users(s, 2)
+    m = await a.post(b.user)
+    await b.get(m)
+    await b.settle(m["id"])
+    b.abort()
+    sentinel = await a.post(b.user)
+    await next_is(t, s, b.user, sentinel, "the first message after reconnecting")
+    a2 = await t.again(s, a.user)
+    await a2.get(await (await t.again(s, b.user)).post(a.user))
+    for c in (a, a2):
+        equal(c.count("ack", status="delivered"), 0, "delivered acks")
