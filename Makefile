@@ -236,6 +236,7 @@ e2e: all
 	@tests/e2e/run.sh $(PROGRAM)
 
 fault: all
+	@$(MAKE) --no-print-directory CONF=asan all
 	@tests/fault/run.sh $(PROGRAM)
 
 lint:

@@ -41,7 +41,10 @@ stage_e2e()
 	return $code
 }
 stage_conformance() { mk all && script tests/conformance/run.sh build/release/construct; }
-stage_fault() { mk all && script tests/fault/run.sh build/release/construct; }
+stage_fault() # hostile input goes to the sanitizer build
+{
+	mk all && mk CONF=asan all && script tests/fault/run.sh build/release/construct
+}
 
 all='deps build-gcc build-clang headers lint docs install unit-asan unit-release stress-tsan fuzz e2e conformance fault'
 
