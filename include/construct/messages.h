@@ -13,6 +13,7 @@ enum construct_msg {
 	CONSTRUCT_MSG_END
 };
 
-_Static_assert(CONSTRUCT_MSG_END <= CX_MSG_LIMIT, "message ids fit the dispatch table");
+_Static_assert((int)CONSTRUCT_MSG_END <= (int)CX_MSG_LIMIT,
+               "message ids fit the dispatch table");
 
 #endif
