@@ -199,11 +199,13 @@ endif
 deps:
 	@ops/install-deps.sh run
 
-# exec: Ctrl-C reaches the program alone, and its exit code is ours.
+# On a terminal the program becomes the foreground job (bash -m), so that Ctrl-C reaches it and
+# not make, which would call the clean end an error.
 run:
 	@ops/install-deps.sh run
 	@$(MAKE) --no-print-directory -j$(JOBS) CONF=release all
-	@exec build/release/construct all
+	@if [ -t 0 ]; then exec bash -mc 'build/release/construct all; exit $$?'; \
+	else exec build/release/construct all; fi
 
 # --- tests -----------------------------------------------------------------------------------
 
