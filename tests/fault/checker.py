@@ -235,7 +235,8 @@ class Checker:
         key = (self.conns[ev["c"]].user, ev["m"])
         msg = self.messages.get(key)
         if msg is None or msg.acked_at is None:
-            self.bad("early_delivered", f"connection {ev['c']}: nobody has acknowledged it", key)
+            self.bad("early_delivered", f"connection {ev['c']}: nobody has acknowledged it",
+                     key)
             return
         if msg.delivered_at is None:
             msg.delivered_at = self.at

@@ -185,10 +185,11 @@ async def run(ctx):
         ctx.check(f"and came in anew {len(honest.entries)} times",
                   honest.entries and max(honest.entries) < ROUND_TRIP_LIMIT,
                   f"slowest {max(honest.entries, default=0):.3f} s")
-        ctx.say(f"honest: slowest message {max(honest.trips, default=0) * 1000:.0f} ms, slowest "
-                f"entry {max(honest.entries, default=0) * 1000:.0f} ms")
+        ctx.say(f"honest: slowest message {max(honest.trips, default=0) * 1000:.0f} ms, "
+                f"slowest entry {max(honest.entries, default=0) * 1000:.0f} ms")
         code = await srv.stop(60)
-        ctx.check("ends in order, without a leak", code == 0, f"code {code}\n{srv.log_tail(60)}")
+        ctx.check("ends in order, without a leak", code == 0,
+                  f"code {code}\n{srv.log_tail(60)}")
         reports = sanitizer_reports(srv)
         ctx.check("no sanitizer report", not reports, reports)
     finally:

@@ -165,8 +165,9 @@ async def run(ctx):
             one = Round(ctx, srv, n + 1, rest[2 + 2 * n], rest[3 + 2 * n], idle, idle_filler)
             results.append(await one.run(load))
             one.check("no message of the pairs was lost", one.missing == 0, one.missing)
-            ctx.say(f"round {n + 1}: p99 (p50) without, stalled push, stalled replay: " + ", ".join(
-                f"{p99 * 1000:.2f} ({p50 * 1000:.2f}) ms" for p99, p50 in results[-1]))
+            figures = (f"{p99 * 1000:.2f} ({p50 * 1000:.2f}) ms" for p99, p50 in results[-1])
+            ctx.say(f"round {n + 1}: p99 (p50) without, stalled push, stalled replay: "
+                    + ", ".join(figures))
         verdict(ctx, results)
         ctx.check("the pairs met no error", not load.errors() and not load.broken(),
                   f"{load.errors()[:3]}, {load.broken()} broken")

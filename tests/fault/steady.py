@@ -58,7 +58,7 @@ class Steady:
         await asyncio.gather(*(p.connect(port) for p in self.pairs))
 
     async def measure(self, seconds):
-        """Latencies of `rate * seconds` messages; what never came within 10 s counts as 10 s."""
+        """Latencies of `rate * seconds` messages; what did not come in 10 s counts as 10 s."""
         loop = asyncio.get_running_loop()
         latencies = []
         prepared = [accounts.chat(p.sender.id, p.recipient.id, self.rng, 256)
