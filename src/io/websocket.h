@@ -34,7 +34,7 @@ struct ws_handle {
 
 struct ws_connection_conf {
 	struct ws_handle handle;
-	const void *context; /* websocket_conf.connection_context */
+	const void *context; /* websocket_settings.connection_context */
 	uint32_t window_bytes;
 };
 
@@ -44,13 +44,15 @@ struct ws_frame_in {
 	uint8_t is_text; /* else binary */
 };
 
-/* WS_PING: the peer's ping, in order with its frames.  Answer with ws_pong when all that came
- * before it is done.  hdr.buf holds its payload (0..125 bytes), NULL for none. */
+/* WS_PING: the peer's ping, in order with its frames.  Answer each with ws_pong, when all that
+ * came before it is done: it counts as a frame that is not consumed until then (flow rule a).
+ * hdr.buf holds its payload (0..125 bytes), NULL for none. */
 struct ws_ping_in {
 	struct cx_msg hdr;
 };
 
-/* WS_PONG: answer to ws_ping; number is the one given there (0: unsolicited). */
+/* WS_PONG: answer to the last ws_ping; number is the one given there.  Pongs nobody asked for are
+ * dropped before. */
 struct ws_pong_in {
 	struct cx_msg hdr;
 	uint64_t number;
@@ -71,7 +73,7 @@ struct ws_drain_in {
 /* WS_CLOSED: the socket is gone, nothing can be sent; the last message.  The actor stops itself. */
 struct ws_closed {
 	struct cx_msg hdr;
-	uint16_t code; /* the peer's close code, 1006 without one */
+	uint16_t code; /* the peer's close code; 1005: a close frame without one, 1006: none came */
 };
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
@@ -84,8 +86,10 @@ struct http_request {
 	uint32_t path_len;
 };
 
-struct websocket_conf {
-	const struct websocket_settings *settings; /* outlives the adapter */
+/* Where a WebSocket may be opened; elsewhere the upgrade gets 404. */
+enum ws_endpoint {
+	WS_ENDPOINT_ROOT, /* / and /ws */
+	WS_ENDPOINT_ANY,
 };
 
 struct websocket_settings {
@@ -99,27 +103,36 @@ struct websocket_settings {
 	uint32_t max_frame_bytes;     /* application message; over it: close 1009 */
 	uint32_t window_bytes;        /* see above; 262144 */
 	uint16_t workers;
-	const struct cx_actor_type *connection_type;
+	enum ws_endpoint endpoint;
+	const struct cx_actor_type *connection_type; /* CX_PLACE_IO */
 	const void *connection_context;
 	const struct cx_ref *http;    /* one actor a worker, or NULL: every request is 404 */
 };
 
+/* conf: none (websocket_setup has the settings); home_key: the worker's index. */
 extern const struct cx_actor_type websocket_type;
 
-/* Before the workers run, main thread: lws contexts, one SO_REUSEPORT listener a worker (bound,
- * not yet listening), TLS loaded.  port 0 picks a free one; *bound_port tells.
+/* Main thread, after cx_runtime_new (with loop_uv_ops) and before cx_runtime_start: lws contexts, one
+ * SO_REUSEPORT listener a worker (bound, not yet listening), TLS loaded.  Raises the soft limit of open
+ * files to what max_connections needs.  port 0 picks a free one; *bound_port tells.
  * On failure *error_text (static or lasting) names the thing. */
 CX_NODISCARD enum cx_err websocket_setup(struct websocket_settings *settings, uint16_t *bound_port,
 					 const char **error_text);
-/* After the runtime has stopped. */
+/* Main thread, after cx_runtime_stop. */
 void websocket_teardown(void);
-/* Read certificate and key again (SIGHUP); the old ones stay when the new are bad. */
-CX_NODISCARD enum cx_err websocket_reload_tls(const char **error_text);
+/* Read certificate and key again (SIGHUP); the old ones stay when the new are bad.  New connections
+ * get the new ones.  adapters: settings->workers of them.  Thread: any but a handler's. */
+CX_NODISCARD enum cx_err websocket_reload_tls(struct cx_runtime *rt, const struct cx_ref *adapters,
+					      const char **error_text);
 
-/* Start (or stop, before draining) accepting.  Thread: any handler. */
+/* Start accepting; stop it for good (the port is closed); stop it and send WS_DRAIN to all
+ * connections, those that were still on their way too.
+ * Thread: any handler; ws_listen_post: a thread that is not the runtime's. */
 enum ws_listen { WS_LISTEN_START, WS_LISTEN_STOP, WS_LISTEN_DRAIN };
 CX_NODISCARD enum cx_err ws_listen(struct cx_ctx *ctx, struct cx_ref adapter, enum ws_listen what,
 				   uint32_t jitter_ms);
+CX_NODISCARD enum cx_err ws_listen_post(struct cx_runtime *rt, struct cx_ref adapter,
+					enum ws_listen what, uint32_t jitter_ms);
 
 /* Queue one binary frame: len bytes of buf from offset on; written when the adapter's turn ends,
  * together with all else that waits for the socket.

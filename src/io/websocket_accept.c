@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/* Sockets until they are a WebSocket, and HTTP requests: listener, limits, request head, answers. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cx/log.h>
+
+#include "io/websocket_internal.h"
+
+#define BACKLOG 4096
+#define ACCEPTS_A_TURN 32
+#define VICTIM_AGE_MS 1000 /* a handshake this old may be dropped for a new one */
+#define LINGERERS_MAX 2048 /* refused clients that are waited for, each worker */
+
+static const char *status_text(uint16_t status)
+{
+	switch (status) {
+	case 200:
+		return "OK";
+	case 202:
+		return "Accepted";
+	case 400:
+		return "Bad Request";
+	case 401:
+		return "Unauthorized";
+	case 403:
+		return "Forbidden";
+	case 404:
+		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	case 409:
+		return "Conflict";
+	case 411:
+		return "Length Required";
+	case 413:
+		return "Content Too Large";
+	case 414:
+		return "URI Too Long";
+	case 426:
+		return "Upgrade Required";
+	case 429:
+		return "Too Many Requests";
+	case 431:
+		return "Request Header Fields Too Large";
+	case 500:
+		return "Internal Server Error";
+	case 501:
+		return "Not Implemented";
+	case 503:
+		return "Service Unavailable";
+	case 505:
+		return "HTTP Version Not Supported";
+	default:
+		return "Status";
+	}
+}
+
+/* The answer goes out, then the socket ends. */
+static void finish(struct ws_conn *c)
+{
+	if (c->counted == WS_COUNTED_HANDSHAKE) {
+		__atomic_fetch_sub(&ws_shared.handshaking, 1, __ATOMIC_RELAXED);
+		c->counted = WS_COUNTED_NOT;
+	}
+	ws_begin_closing(c, WS_AWAIT_END, WS_LIST_LINGER);
+}
+
+void ws_respond(struct ws_conn *c, uint16_t status, const char *content_type,
+                const char *headers, struct cx_buf *body)
+{
+	const uint32_t len = body == NULL ? 0 : (uint32_t)cx_buf_len(body);
+	char head[1024];
+	struct cx_buf *buf;
+	int n;
+
+	n = snprintf(head, sizeof(head),
+	             "HTTP/1.1 %u %s\r\n"
+	             "Content-Type: %s\r\n"
+	             "Content-Length: %u\r\n"
+	             "Connection: close\r\n"
+	             "%s\r\n",
+	             (unsigned)status, status_text(status),
+	             content_type == NULL ? "text/plain; charset=utf-8" : content_type,
+	             (unsigned)len, headers == NULL ? "" : headers);
+	cx_assert(n > 0 && n < (int)sizeof(head)); /* headers are static texts of ours */
+	buf = cx_buf_copy(head, (size_t)n);
+	ws_out_push(c, buf, 0, (uint32_t)n, WS_OUT_RAW);
+	cx_buf_unref(buf);
+	if (len > 0 && !c->is_head_request)
+		ws_out_push(c, body, 0, len, WS_OUT_RAW);
+	finish(c);
+}
+
+void ws_refuse(struct ws_conn *c, uint16_t status)
+{
+	const char *headers = NULL;
+	struct cx_buf *body;
+	char text[64];
+	int n;
+
+	ws_count(&c->adapter->figures.handshakes_failed, 1);
+	if (status == 426)
+		headers = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+	else if (status == 503)
+		headers = "Retry-After: 1\r\n";
+	n = snprintf(text, sizeof(text), "{\"error\":\"%s\"}\n", status_text(status));
+	body = cx_buf_copy(text, (size_t)n);
+	ws_respond(c, status, "application/json", headers, body);
+	cx_buf_unref(body);
+}
+
+bool ws_reserve_open(struct ws_conn *c)
+{
+	const uint32_t max = c->adapter->settings->max_connections;
+
+	/* relaxed: only the number matters */
+	if (__atomic_add_fetch(&ws_shared.open, 1, __ATOMIC_RELAXED) > max) {
+		__atomic_fetch_sub(&ws_shared.open, 1, __ATOMIC_RELAXED);
+		ws_count(&c->adapter->figures.refused_connections, 1);
+		return false;
+	}
+	if (c->counted == WS_COUNTED_HANDSHAKE)
+		__atomic_fetch_sub(&ws_shared.handshaking, 1, __ATOMIC_RELAXED);
+	c->counted = WS_COUNTED_OPEN;
+	return true;
+}
+
+void ws_tell_drain(struct ws_conn *c)
+{
+	struct ws_adapter *a = c->adapter;
+	struct ws_drain_in *m = CX_MSG_NEW(a->ctx, WS_DRAIN, struct ws_drain_in);
+
+	m->jitter_ms = a->jitter_ms;
+	if (cx_send_reserved(a->ctx, c->actor, &m->hdr) != CX_OK)
+		ws_fail(c, WS_CLOSE_INTERNAL);
+}
+
+void ws_established(struct ws_conn *c)
+{
+	struct ws_adapter *a = c->adapter;
+	const struct ws_connection_conf conf = {
+		.handle = ws_conn_handle(c),
+		.context = a->settings->connection_context,
+		.window_bytes = a->settings->window_bytes,
+	};
+
+	c->phase = WS_OPEN;
+	ws_conn_list(c, WS_LIST_NONE);
+	ws_parser_init(&c->parser, WS_ROLE_SERVER, a->settings->max_frame_bytes);
+	ws_count(&a->figures.established, 1);
+	if (cx_spawn(a->ctx, a->settings->connection_type, &conf, a->index, &c->actor) !=
+	    CX_OK) {
+		ws_fail(c, WS_CLOSE_INTERNAL);
+		return;
+	}
+	if (a->is_draining)
+		ws_tell_drain(c);
+}
+
+void ws_request(struct ws_conn *c, enum http_method method, const char *path, uint32_t path_len)
+{
+	struct ws_adapter *a = c->adapter;
+	struct http_request *m;
+
+	ws_count(&a->figures.http_requests, 1);
+	c->phase = WS_HTTP;
+	c->is_head_request = method == HTTP_HEAD;
+	if (a->settings->http == NULL) {
+		ws_refuse(c, 404);
+		return;
+	}
+	m = CX_MSG_NEW(a->ctx, HTTP_REQUEST, struct http_request);
+	m->handle = ws_conn_handle(c);
+	m->method = method;
+	m->path_len = path_len;
+	m->hdr.buf = path != NULL ? cx_buf_copy(path, path_len) : c->msg;
+	if (path == NULL) {
+		cx_buf_trim(c->msg, c->msg_len);
+		c->msg = NULL;
+		c->msg_len = 0;
+	}
+	if (cx_send(a->ctx, a->settings->http[a->index], &m->hdr) != CX_OK)
+		ws_refuse(c, 503);
+	else
+		ws_conn_poll(c);
+}
+
+static void on_head(struct ws_conn *c, uint8_t *bytes, size_t len, const struct ws_head *head)
+{
+	const char *at = (const char *)bytes + head->skip;
+	const size_t behind = len - head->skip - head->len;
+
+	switch (head->verdict) {
+	case WS_HEAD_MORE:
+		ws_carry(c, bytes, len);
+		ws_conn_poll(c);
+		return;
+	case WS_HEAD_REFUSE:
+		ws_refuse(c, head->status);
+		return;
+	case WS_HEAD_OTHER:
+		ws_request(c, HTTP_OTHER, head->path, head->path_len);
+		return;
+	case WS_HEAD_REQUEST:
+		ws_lws_adopt(c, at, len - head->skip); /* with what is here of the body */
+		return;
+	case WS_HEAD_UPGRADE:
+		ws_carry(c, (const uint8_t *)at + head->len, behind);
+		ws_lws_adopt(c, at, head->len);
+		break;
+	}
+	if (c->phase == WS_OPEN) {
+		ws_resume(c);
+		ws_conn_poll(c);
+	}
+}
+
+void ws_head_readable(struct ws_conn *c)
+{
+	struct ws_adapter *a = c->adapter;
+	uint32_t had = 0;
+	struct ws_head head;
+	ssize_t n;
+
+	if (c->carry != NULL) { /* from the reads before */
+		had = c->carry_len;
+		memcpy(a->recv_buf, c->carry, had);
+	}
+	n = recv(c->fd, a->recv_buf + had, WS_RECV_BYTES - had, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		ws_conn_poll(c);
+		return;
+	}
+	if (n <= 0) {
+		ws_count(&a->figures.handshakes_failed, 1);
+		ws_conn_free(c);
+		return;
+	}
+	ws_carry_drop(c);
+	ws_head_check((const char *)a->recv_buf, had + (size_t)n, &head);
+	on_head(c, a->recv_buf, had + (size_t)n, &head);
+}
+
+/* max_handshakes is reached: the oldest goes, if it had its time, or the new one is refused. */
+static bool make_room(struct ws_adapter *a, uint64_t now_ms)
+{
+	struct ws_conn *oldest = a->lists[WS_LIST_EARLY].first;
+
+	if (oldest == NULL || oldest->began_ms + VICTIM_AGE_MS > now_ms)
+		return false;
+	ws_count(&a->figures.handshakes_failed, 1);
+	ws_conn_free(oldest);
+	return true;
+}
+
+static void welcome(struct ws_adapter *a, int fd)
+{
+	const int one = 1;
+	const uint64_t now_ms = cx_now_ms(a->ctx);
+	struct ws_conn *c;
+
+	ws_count(&a->figures.accepted, 1);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	c = ws_conn_new(a);
+	c->fd = fd;
+	c->began_ms = now_ms;
+	c->phase = WS_HEAD;
+	c->counted = WS_COUNTED_HANDSHAKE;
+	/* relaxed: only the number matters */
+	if (__atomic_add_fetch(&ws_shared.handshaking, 1, __ATOMIC_RELAXED) >
+	            a->settings->max_handshakes &&
+	    !make_room(a, now_ms)) {
+		ws_count(&a->figures.refused_handshakes, 1);
+		if (a->tls == NULL && a->lists[WS_LIST_LINGER].count < LINGERERS_MAX)
+			ws_refuse(c, 503);
+		else
+			ws_conn_free(c);
+		return;
+	}
+	ws_conn_list(c, WS_LIST_EARLY);
+	if (a->tls != NULL)
+		ws_lws_adopt(c, NULL, 0);
+	else
+		ws_head_readable(c); /* the request is often here already */
+}
+
+static void on_acceptable(uv_poll_t *handle, int status, int events)
+{
+	struct ws_adapter *a = handle->data;
+
+	(void)status;
+	(void)events;
+	ws_enter(a);
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		const int fd = accept4(a->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			welcome(a, fd);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			cx_log(CX_WARN, "websocket.accept_failed", "errno=%d", errno);
+			uv_poll_stop(&a->listen_poll); /* the tick starts it again */
+			a->is_choked = true;
+			ws_tick_later(a);
+			return;
+		}
+		if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
+}
+
+static void listen_again(struct ws_adapter *a)
+{
+	const int err = uv_poll_start(&a->listen_poll, UV_READABLE, on_acceptable);
+
+	cx_assert(err == 0);
+}
+
+void ws_accept_start(struct ws_adapter *a)
+{
+	if (a->is_listening || a->listen_fd < 0)
+		return;
+	if (listen(a->listen_fd, BACKLOG) != 0 ||
+	    uv_poll_init(a->loop, &a->listen_poll, a->listen_fd) != 0) {
+		cx_log(CX_ERROR, "websocket.listen_failed", "errno=%d", errno);
+		return;
+	}
+	a->listen_poll.data = a;
+	a->is_listening = true;
+	listen_again(a);
+}
+
+void ws_accept_stop(struct ws_adapter *a)
+{
+	if (a->is_listening)
+		uv_close((uv_handle_t *)&a->listen_poll, NULL);
+	a->is_listening = false;
+	if (a->listen_fd >= 0)
+		close(a->listen_fd);
+	a->listen_fd = -1;
+}
+
+/* Over its deadline. */
+static void expire(struct ws_conn *c)
+{
+	if (c->phase == WS_HTTP) {
+		ws_refuse(c, 503);
+		return;
+	}
+	if (c->list == WS_LIST_EARLY)
+		ws_count(&c->adapter->figures.handshakes_failed, 1);
+	ws_tell_closed(c, WS_CLOSE_ABNORMAL);
+	ws_conn_free(c);
+}
+
+bool ws_deadlines(struct ws_adapter *a, uint64_t now_ms)
+{
+	bool is_waiting = false;
+
+	for (int list = WS_LIST_EARLY; list < WS_LISTS; list++) {
+		struct ws_conn *c;
+
+		while ((c = a->lists[list].first) != NULL && c->deadline_ms <= now_ms)
+			expire(c);
+		is_waiting |= c != NULL;
+	}
+	if (a->is_choked && a->is_listening) {
+		a->is_choked = false;
+		listen_again(a);
+	}
+	return is_waiting;
+}
