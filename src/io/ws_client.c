@@ -61,6 +61,7 @@ struct ws_client_loop {
 	int epoll_fd;
 	uint32_t next_source;
 	uint64_t mask_state;
+	uint64_t stamp_ns;
 	uint8_t *read_buf;
 	struct ws_client **dirty;
 	size_t dirty_len, dirty_cap;
@@ -87,6 +88,11 @@ uint64_t ws_client_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t ws_client_loop_stamp_ns(const struct ws_client_loop *loop)
+{
+	return loop->stamp_ns;
 }
 
 static uint32_t next_mask(struct ws_client_loop *loop)
@@ -435,6 +441,7 @@ static bool read_once(struct ws_client *conn)
 		finish_broken(conn, got < 0 ? errno : 0);
 		return false;
 	}
+	conn->loop->stamp_ns = ws_client_now_ns();
 	if (kept) {
 		memcpy(buf, conn->in, kept);
 		free(conn->in);

@@ -98,6 +98,9 @@ void ws_client_loop_turn(struct ws_client_loop *loop, uint64_t wake_ns);
 /* Monotonic time. */
 uint64_t ws_client_now_ns(void);
 
+/* When the read that is being handled ended: one clock call a read, not one a message. */
+uint64_t ws_client_loop_stamp_ns(const struct ws_client_loop *loop);
+
 /* Starts a connection: on_open follows after the upgrade, or on_end.  Connections to a
  * loopback address leave from 127.0.0.2 to 127.0.0.251 in turn, each with ports of its own.
  * Returns CX_EIO when no socket is to be had (errno says why); nothing follows then. */
