@@ -27,11 +27,12 @@ enum jwt_verdict {
 };
 
 /* Writes the token, no NUL; room for JWT_BYTES_MAX is always enough.  Returns its length, or 0
- * when room is too small or the issuer longer than JWT_ISSUER_BYTES_MAX. */
+ * when room is too small or the issuer longer than JWT_ISSUER_BYTES_MAX or not plain
+ * (control characters, quotes, backslashes). */
 WIRE_NODISCARD size_t jwt_sign(struct wire_slice secret, struct wire_slice issuer,
                                const struct jwt_claims *claims, char *out, size_t room);
 
-/* now: Unix seconds.  iat is not judged, nbf is. */
+/* now: Unix seconds.  iat is not judged: clocks jump. */
 WIRE_NODISCARD enum jwt_verdict jwt_verify(struct wire_slice secret, struct wire_slice issuer,
                                            struct wire_slice token, int64_t now,
                                            struct jwt_claims *claims);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/secret.h"
+
+#include <sodium.h>
+
+void secret_random(void *out, size_t len)
+{
+	randombytes_buf(out, len);
+}
+
+void secret_wipe(void *bytes, size_t len)
+{
+	sodium_memzero(bytes, len);
+}
