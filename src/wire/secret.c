@@ -3,6 +3,11 @@
 
 #include <sodium.h>
 
+bool secret_init(void)
+{
+	return sodium_init() >= 0;
+}
+
 void secret_random(void *out, size_t len)
 {
 	randombytes_buf(out, len);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* The inbox on its way to one client: see struct cursor for what holds. */
+#include "actors/connection_state.h"
+
+#include "actors/hub.h"
+#include "io/inbox.h"
+#include "wire/record.h"
+
+#define READ_BYTES 65536
+#define READ_TIMEOUT_MS 10000
+#define CONFIRM_EVERY 64 /* receipts */
+#define CONFIRM_MS 1000
+
+void cursor_start(struct cx_ctx *ctx, struct connection *c)
+{
+	enum cx_err err;
+
+	c->cursor = (struct cursor){ .window = c->cursor.window };
+	err = hub_join(ctx, c->relay, &c->user, &c->jti);
+	(void)err; /* only at the runtime's end */
+	cursor_read_on(ctx, c);
+}
+
+void cursor_stop(struct cx_ctx *ctx, struct connection *c)
+{
+	const enum cx_err err = hub_leave(ctx, c->relay, &c->user);
+
+	(void)err; /* only at the runtime's end */
+	if (c->cursor.read_corr != 0)
+		cx_ask_cancel(ctx, c->cursor.read_corr);
+	c->cursor.read_corr = 0;
+}
+
+static bool is_open(const struct connection *c)
+{
+	return c->phase == CONNECTION_LIVE && c->cursor.window > 0;
+}
+
+void cursor_read_on(struct cx_ctx *ctx, struct connection *c)
+{
+	struct cursor *cur = &c->cursor;
+	const uint32_t max_bytes =
+		cur->window < READ_BYTES ? (uint32_t)cur->window : READ_BYTES;
+
+	if (!is_open(c) || cur->read_corr != 0)
+		return;
+	if (inbox_read(ctx, &c->relay->inbox, &c->user, cur->sent, max_bytes, READ_TIMEOUT_MS,
+	               &cur->read_corr) != CX_OK) {
+		cur->read_corr = 0;
+		cur->seen = UINT64_MAX; /* the next tick tries again */
+		connection_tick_in(ctx, c, CONFIRM_MS);
+	}
+}
+
+/* Asks the client, by a ping, whether the receipts so far have arrived. */
+static void confirm(struct cx_ctx *ctx, struct connection *c)
+{
+	struct cursor *cur = &c->cursor;
+
+	if (cur->unconfirmed == 0 || cur->confirming != 0)
+		return;
+	cur->confirming = cur->receipt;
+	cur->unconfirmed = 0;
+	connection_ping(ctx, c);
+}
+
+void cursor_on_pong(struct cx_ctx *ctx, struct connection *c, uint64_t number)
+{
+	struct cursor *cur = &c->cursor;
+	enum cx_err err;
+
+	if (cur->confirming == 0 || number != c->ping_number || c->phase != CONNECTION_LIVE)
+		return;
+	err = hub_confirm(ctx, c->relay, &c->user, cur->confirming);
+	(void)err; /* a busy hub: the next confirmation covers it */
+	cur->confirming = 0;
+	if (cur->unconfirmed >= CONFIRM_EVERY)
+		confirm(ctx, c);
+	else if (cur->unconfirmed > 0)
+		connection_tick_in(ctx, c, CONFIRM_MS);
+}
+
+static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, uint8_t kind,
+                       struct cx_buf *buf, uint32_t offset, uint32_t len)
+{
+	struct cursor *cur = &c->cursor;
+	const enum cx_err err = ws_send(ctx, c->ws, buf, offset, len, WS_INBOX);
+
+	(void)err; /* the socket is gone: WS_CLOSED is on its way */
+	cur->sent = id;
+	cur->window -= len;
+	if (kind != RECORD_RECEIPT)
+		return;
+	cur->receipt = id;
+	if (cur->unconfirmed++ == 0)
+		connection_tick_in(ctx, c, CONFIRM_MS);
+	if (cur->unconfirmed >= CONFIRM_EVERY)
+		confirm(ctx, c);
+}
+
+void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct connection *c = state;
+	struct cursor *cur = &c->cursor;
+	const struct inbox_item *item = &CX_MSG_AS(struct hub_push, msg)->item;
+
+	if (c->phase != CONNECTION_LIVE || item->id <= cur->sent)
+		return;
+	if (item->id > cur->seen)
+		cur->seen = item->id;
+	if (cur->read_corr != 0 || !is_open(c))
+		return;
+	if (item->prev != cur->sent) { /* a push was lost, or more waits before it */
+		cursor_read_on(ctx, c);
+		return;
+	}
+	send_entry(ctx, c, item->id, item->kind, msg->buf,
+	           item->offset + (uint32_t)sizeof(struct record), item->len);
+}
+
+void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct connection *c = state;
+	struct cursor *cur = &c->cursor;
+	const struct inbox_entries *m = CX_MSG_AS(struct inbox_entries, msg);
+	const uint8_t *base = msg->buf != NULL ? cx_buf_bytes(msg->buf) : NULL;
+	const uint8_t *end = base != NULL ? base + cx_buf_len(msg->buf) : NULL;
+	const uint8_t *at = base;
+	const struct record *r;
+	bool torn;
+
+	if (msg->corr != cur->read_corr)
+		return;
+	cur->read_corr = 0;
+	if (c->phase != CONNECTION_LIVE)
+		return;
+	while (base != NULL && (r = record_next(&at, end, &torn)) != NULL)
+		if (r->id > cur->sent)
+			send_entry(ctx, c, r->id, r->kind, msg->buf,
+			           (uint32_t)(r->frame - base), r->frame_len);
+	if (m->failed) {
+		cur->seen = UINT64_MAX;
+		connection_tick_in(ctx, c, CONFIRM_MS);
+		return;
+	}
+	if (m->next > cur->sent)
+		cur->sent = m->next;
+	if (cur->seen == UINT64_MAX)
+		cur->seen = cur->sent;
+	if (m->more && cur->seen <= cur->sent)
+		cur->seen = cur->sent + 1;
+	if (cur->seen > cur->sent)
+		cursor_read_on(ctx, c);
+}
+
+bool cursor_on_error(struct connection *c, const struct cx_msg *msg)
+{
+	if (c->cursor.read_corr == 0 || msg->corr != c->cursor.read_corr)
+		return false;
+	c->cursor.read_corr = 0;
+	c->cursor.seen = UINT64_MAX; /* the next tick reads on */
+	return true;
+}
+
+void cursor_on_credit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct connection *c = state;
+	struct cursor *cur = &c->cursor;
+
+	cur->window += CX_MSG_AS(struct ws_credit, msg)->bytes;
+	if (cur->seen > cur->sent && cur->window >= c->window_max / 2)
+		cursor_read_on(ctx, c);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include "actors/metrics.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/sqlite.h"
+#include "io/websocket.h"
+
+#define KINDS 64
+#define WORKERS 96
+#define TEXT_MAX 262144
+
+struct text {
+	char *at;
+	size_t len;
+};
+
+static void add(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct text *t, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(t->at + t->len, TEXT_MAX - t->len, fmt, args);
+	va_end(args);
+	if (n > 0 && (size_t)n < TEXT_MAX - t->len)
+		t->len += (size_t)n;
+}
+
+static void head(struct text *t, const char *name, const char *type, const char *help)
+{
+	add(t, "# HELP construct_%s %s\n# TYPE construct_%s %s\n", name, help, name, type);
+}
+
+static void one(struct text *t, const char *name, const char *type, const char *help,
+                uint64_t value)
+{
+	head(t, name, type, help);
+	add(t, "construct_%s %" PRIu64 "\n", name, value);
+}
+
+struct kind_field {
+	const char *name, *type, *help;
+	size_t offset;
+};
+
+#define KIND(field, name, type, help)                                   \
+	{                                                               \
+		name, type, help, offsetof(struct cx_kind_stats, field) \
+	}
+
+static const struct kind_field kind_fields[] = {
+	KIND(live, "actors", "gauge", "Actors alive, by kind."),
+	KIND(spawned, "actors_spawned_total", "counter", "Actors started, by kind."),
+	KIND(messages, "actor_messages_total", "counter", "Messages handled, by kind."),
+	KIND(turns, "actor_turns_total", "counter", "Turns run, by kind."),
+	KIND(busy_ns, "actor_busy_nanoseconds_total", "counter", "Time in turns, by kind."),
+	KIND(refused, "actor_refused_total", "counter",
+	     "Sends refused by a full mailbox, by kind."),
+	KIND(dead_letters, "actor_dead_letters_total", "counter",
+	     "Messages to ended actors, by kind."),
+	KIND(late_replies, "actor_late_replies_total", "counter",
+	     "Answers after their deadline, by kind."),
+	KIND(slow, "actor_slow_handlers_total", "counter",
+	     "Handlers that ran over the watchdog's limit, by kind."),
+	KIND(restarts, "actor_restarts_total", "counter", "Restarts by a supervisor, by kind."),
+};
+
+static void add_kinds(struct text *t, struct cx_runtime *rt)
+{
+	struct cx_kind_stats kinds[KINDS];
+	size_t count = cx_runtime_kinds(rt, kinds, KINDS);
+
+	count = count < KINDS ? count : KINDS;
+	for (size_t f = 0; f < CX_COUNTOF(kind_fields); f++) {
+		const struct kind_field *field = &kind_fields[f];
+
+		head(t, field->name, field->type, field->help);
+		for (size_t k = 0; k < count; k++)
+			add(t, "construct_%s{kind=\"%s\"} %" PRIu64 "\n", field->name,
+			    kinds[k].name,
+			    *(const uint64_t *)(const void *)((const char *)&kinds[k] +
+			                                      field->offset));
+	}
+	head(t, "actor_mailbox_max", "gauge", "Deepest mailbox seen, by kind.");
+	for (size_t k = 0; k < count; k++)
+		add(t, "construct_actor_mailbox_max{kind=\"%s\"} %u\n", kinds[k].name,
+		    kinds[k].depth_max);
+}
+
+static void add_workers(struct text *t, struct cx_runtime *rt)
+{
+	struct cx_worker_stats workers[WORKERS];
+	size_t count = cx_runtime_worker_stats(rt, workers, WORKERS);
+
+	count = count < WORKERS ? count : WORKERS;
+	head(t, "worker_busy_nanoseconds_total", "counter", "Time in turns, by worker.");
+	for (size_t i = 0; i < count; i++)
+		add(t, "construct_worker_busy_nanoseconds_total{worker=\"%zu\"} %" PRIu64 "\n",
+		    i, workers[i].busy_ns);
+	head(t, "worker_wakeups_total", "counter", "Wake-ups of a sleeping worker.");
+	for (size_t i = 0; i < count; i++)
+		add(t, "construct_worker_wakeups_total{worker=\"%zu\"} %" PRIu64 "\n", i,
+		    workers[i].wakeups);
+	head(t, "worker_pool_bytes", "gauge", "Memory of a worker's pools.");
+	for (size_t i = 0; i < count; i++)
+		add(t, "construct_worker_pool_bytes{worker=\"%zu\"} %" PRIu64 "\n", i,
+		    workers[i].pool_bytes);
+}
+
+static void add_websocket(struct text *t)
+{
+	struct websocket_figures f;
+
+	websocket_figures(&f);
+	one(t, "connections", "gauge", "WebSocket connections open.", f.open);
+	one(t, "handshakes", "gauge", "Sockets that are not yet a WebSocket.", f.handshaking);
+	one(t, "accepted_total", "counter", "Sockets accepted.", f.accepted);
+	one(t, "established_total", "counter", "WebSocket connections established.",
+	    f.established);
+	one(t, "refused_connections_total", "counter", "Sockets refused by MAX_CONNECTIONS.",
+	    f.refused_connections);
+	one(t, "refused_handshakes_total", "counter", "Sockets refused by MAX_HANDSHAKES.",
+	    f.refused_handshakes);
+	one(t, "handshakes_failed_total", "counter", "Handshakes that failed.",
+	    f.handshakes_failed);
+	one(t, "frames_received_total", "counter", "Application frames received.", f.frames_in);
+	one(t, "frames_sent_total", "counter", "Application frames sent.", f.frames_out);
+	one(t, "received_bytes_total", "counter", "Bytes received on WebSockets.", f.bytes_in);
+	one(t, "sent_bytes_total", "counter", "Bytes sent on WebSockets.", f.bytes_out);
+	one(t, "socket_writes_total", "counter", "Write system calls on WebSockets.", f.sends);
+	one(t, "socket_reads_total", "counter", "Read system calls on WebSockets.", f.reads);
+	one(t, "http_requests_total", "counter", "HTTP requests that were no upgrade.",
+	    f.http_requests);
+}
+
+static void add_sqlite(struct text *t)
+{
+	struct sqlite_figures f;
+
+	sqlite_figures(&f);
+	one(t, "log_commits_total", "counter", "Synced commits of the embedded store.",
+	    f.commits);
+	one(t, "log_records_total", "counter", "Records written to the embedded log.",
+	    f.records);
+	one(t, "log_duplicates_total", "counter", "Sends whose id was known.", f.duplicates);
+	one(t, "log_failures_total", "counter", "Commits that failed.", f.failures);
+	one(t, "log_spilled_total", "counter", "Entries moved to rows of their own.",
+	    f.spilled);
+	one(t, "log_segments", "gauge", "Batches with waiting entries.", f.segments);
+	one(t, "log_remembered_ids", "gauge", "Message ids remembered.", f.remembered_ids);
+	one(t, "log_wal_bytes", "gauge", "Size of the write-ahead log.", f.wal_bytes);
+	one(t, "log_checkpoints_total", "counter", "Checkpoints.", f.checkpoints);
+	one(t, "log_commit_nanoseconds_total", "counter", "Time in commits.", f.commit_ns_sum);
+}
+
+static void add_process(struct text *t)
+{
+	unsigned long pages = 0, resident = 0;
+	FILE *statm = fopen("/proc/self/statm", "r");
+
+	if (statm != NULL) {
+		if (fscanf(statm, "%lu %lu", &pages, &resident) != 2)
+			resident = 0;
+		fclose(statm);
+	}
+	one(t, "resident_bytes", "gauge", "Resident memory of the process.",
+	    (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
+struct cx_buf *metrics_text(struct cx_runtime *rt)
+{
+	struct text t = { .at = malloc(TEXT_MAX) };
+	struct cx_buf *buf;
+
+	cx_assert(t.at != NULL);
+	add_process(&t);
+	add_websocket(&t);
+	add_sqlite(&t);
+	add_kinds(&t, rt);
+	add_workers(&t, rt);
+	buf = cx_buf_copy(t.at, t.len);
+	free(t.at);
+	return buf;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* What every actor of the relay may know: limits, secrets and where the others live.
+ * Filled at boot, before the workers run, then constant; it outlives all actors. */
+#ifndef ACTORS_RELAY_H
+#define ACTORS_RELAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cx/actor.h>
+
+#include "io/inbox.h"
+#include "io/store.h"
+#include "wire/server_frame.h"
+#include "wire/slice.h"
+#include "wire/uuid.h"
+
+#define RELAY_WORKERS_MAX 64
+
+struct relay {
+	/* limits (storage.md, section 1) */
+	uint32_t max_messages_per_hour;   /* 0: no limit */
+	uint32_t max_messages_per_minute; /* 0: no limit */
+	uint32_t block_seconds;
+	uint32_t max_connections_per_user;
+	uint32_t max_key_rotations_per_day;
+	uint32_t max_password_changes_per_day;
+	uint32_t max_failed_logins;
+	int64_t session_ttl_ms;
+	uint32_t window_bytes; /* of inbox frames on the way to one socket */
+	bool verify_bundles;
+	bool receipts; /* `delivered` acks */
+
+	const char *jwt_secret;
+	size_t jwt_secret_len;
+	const char *jwt_issuer;
+	const char *domain; /* INSTANCE_DOMAIN, or NULL */
+	const char *version;
+
+	/* One of each on every worker; a user's are on worker relay_home(). */
+	uint32_t workers;
+	struct cx_ref gateways[RELAY_WORKERS_MAX];
+	struct cx_ref hubs[RELAY_WORKERS_MAX];
+	struct cx_ref inboxes[RELAY_WORKERS_MAX];
+	struct cx_ref partitions[RELAY_WORKERS_MAX];
+	struct cx_ref accounts[RELAY_WORKERS_MAX];
+	struct cx_ref fronts[RELAY_WORKERS_MAX]; /* HTTP */
+
+	struct cx_ref log;
+	struct cx_ref log_reader;
+	struct store store;
+	struct inbox inbox;
+	struct cx_runtime *runtime; /* for figures only */
+};
+
+static inline uint32_t relay_home(const struct relay *relay, const struct uuid *user)
+{
+	return (uint32_t)(uuid_hash(user) % relay->workers);
+}
+
+/* conf of the actors that need no more than this */
+struct relay_conf {
+	const struct relay *relay;
+};
+
+/* The store's key of a limit: a hash of its name and whom it is about. */
+void relay_limit_key(const char *name, struct wire_slice subject, uint8_t key[16]);
+
+/* An `error` frame; text and message_id may be NULL or empty (default text, no id), at most 128
+ * bytes each.  Returns a reference, the caller's. */
+struct cx_buf *relay_error_frame(enum error_code code, const char *text,
+                                 const char *message_id);
+
+#endif

@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: MIT */
+/* 1. A box is made at its user's first record, read or acknowledgement.  What older rows there are is
+ *    asked once (log_index) before the first read or acknowledgement; those wait meanwhile.
+ * 2. An entry is handed out while WAITING only; SETTLING is on its way to the log; GONE is history.
+ * 3. A settle that fails or is not answered makes its entry WAITING again: it comes again to others.
+ * 4. A box without entries in memory and unused for a while is dropped; it is made again by 1. */
+#include "io/embedded_inbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/inbox_box.h"
+#include "wire/server_frame.h"
+#include "wire/uuid_map.h"
+
+#define LOG_TIMEOUT_MS 12000
+#define READ_TIMEOUT_MS 9000
+#define SWEEP_MS 1000
+#define SWEEP_SLOTS 4096 /* of the map, each time */
+#define UNUSED_MS 300000
+
+enum op_kind { OP_READ, OP_SETTLE };
+
+struct box_op {
+	struct box_op *next;
+	enum op_kind kind;
+	struct cx_caller caller;
+	uint64_t after;
+	uint32_t max_bytes;
+	struct uuid key, from;
+	bool has_from;
+};
+
+/* A question to the log on its way. */
+enum pending_kind { PENDING_INDEX, PENDING_FETCH, PENDING_SETTLE };
+
+struct pending {
+	uint64_t corr; /* 0: answered */
+	enum pending_kind kind;
+	struct uuid owner;
+	struct cx_caller caller;
+	uint64_t id; /* settle: the entry; fetch: read after it */
+};
+
+struct shard {
+	const struct embedded_inbox_settings *settings;
+	struct uuid_map boxes;
+	struct pending *pending; /* ring in the order of asking */
+	uint32_t first, end, cap;
+	uint32_t sweep_at;
+	struct cx_timer sweep;
+};
+
+/* ---- questions on their way ---- */
+
+static struct pending *pending_at(const struct shard *s, uint32_t n)
+{
+	return &s->pending[n & (s->cap - 1)];
+}
+
+static void add_pending(struct shard *s, const struct pending *p)
+{
+	if (s->end - s->first == s->cap) {
+		const uint32_t cap = s->cap == 0 ? 64 : s->cap * 2;
+		struct pending *ring = malloc(cap * sizeof(*ring));
+
+		cx_assert(ring != NULL);
+		for (uint32_t n = s->first; n != s->end; n++)
+			ring[n & (cap - 1)] = *pending_at(s, n);
+		free(s->pending);
+		s->pending = ring;
+		s->cap = cap;
+	}
+	*pending_at(s, s->end) = *p;
+	s->end++;
+}
+
+/* Answers come nearly in order, so the search is short. */
+static bool take_pending(struct shard *s, uint64_t corr, struct pending *out)
+{
+	bool is_found = false;
+
+	for (uint32_t n = s->first; n != s->end && !is_found; n++) {
+		is_found = pending_at(s, n)->corr == corr;
+		if (is_found) {
+			*out = *pending_at(s, n);
+			pending_at(s, n)->corr = 0;
+		}
+	}
+	while (s->first != s->end && pending_at(s, s->first)->corr == 0)
+		s->first++;
+	return is_found;
+}
+
+/* ---- boxes ---- */
+
+static struct box *box_for(struct cx_ctx *ctx, struct shard *s, const struct uuid *owner)
+{
+	struct box *box = uuid_map_get(&s->boxes, owner);
+
+	if (box == NULL) {
+		box = box_new(owner);
+		uuid_map_put(&s->boxes, owner, box);
+	}
+	box->used_ms = cx_now_ms(ctx);
+	return box;
+}
+
+static bool is_expired(struct cx_ctx *ctx, const struct shard *s, const struct box_entry *e)
+{
+	return e->wall_ms + s->settings->message_ttl_ms <= cx_wall_ms(ctx);
+}
+
+/* ---- append ---- */
+
+static void append_one(struct cx_ctx *ctx, struct shard *s, struct inbox_item *item,
+                       struct cx_buf *buf)
+{
+	const struct record *r =
+		(const struct record *)(const void *)(cx_buf_bytes(buf) + item->offset);
+	struct box *box = box_for(ctx, s, &item->owner);
+
+	item->prev = box->tail;
+	if (item->kind == RECORD_USER_GONE) {
+		box_clear(box);
+		return;
+	}
+	if (item->id <= box->tail)
+		return; /* appended before: no effect */
+	item->fresh = 1;
+	box->tail = item->id;
+	box_append(box, &(struct box_entry){
+				.id = item->id,
+				.peer = r->peer,
+				.key = r->key,
+				.key_case = r->key_case,
+				.len = r->frame_len,
+				.wall_ms = r->wall_ms,
+				.buf = cx_buf_ref(buf),
+				.offset = item->offset,
+				.kind = r->kind,
+			});
+}
+
+static void on_append(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct inbox_append_msg *m = CX_MSG_AS(struct inbox_append_msg, msg);
+	struct inbox_appended *reply = CX_MSG_NEW(ctx, INBOX_APPENDED, struct inbox_appended);
+
+	reply->count = m->count;
+	memcpy(reply->items, m->items, m->count * sizeof(m->items[0]));
+	for (uint32_t i = 0; i < m->count; i++)
+		append_one(ctx, state, &reply->items[i], msg->buf);
+	reply->hdr.buf = cx_buf_ref(msg->buf);
+	cx_reply(ctx, msg, &reply->hdr);
+}
+
+/* ---- read ---- */
+
+static void answer_read(struct cx_ctx *ctx, struct cx_caller caller, struct cx_buf *records,
+                        uint32_t count, uint64_t next, bool has_more)
+{
+	struct inbox_entries *m = CX_MSG_NEW(ctx, INBOX_ENTRIES, struct inbox_entries);
+
+	m->hdr.buf = records;
+	m->count = count;
+	m->next = next;
+	m->more = has_more;
+	cx_answer(ctx, caller, &m->hdr);
+}
+
+static void fail_read(struct cx_ctx *ctx, struct cx_caller caller, uint64_t after)
+{
+	struct inbox_entries *m = CX_MSG_NEW(ctx, INBOX_ENTRIES, struct inbox_entries);
+
+	m->next = after;
+	m->failed = 1;
+	cx_answer(ctx, caller, &m->hdr);
+}
+
+static bool is_readable(struct cx_ctx *ctx, const struct shard *s, const struct box_entry *e)
+{
+	return e->state == BOX_WAITING && !is_expired(ctx, s, e);
+}
+
+/* Where a read that handed out everything up to entry n (exclusive) goes on. */
+static uint64_t next_after(const struct box *box, uint32_t n)
+{
+	if (n == box->end)
+		return box->tail;
+	return box_at(box, n)->id - 1;
+}
+
+/* Copies records of entries in memory from n on; stops at max_bytes or at one that is in a row. */
+static void read_memory(struct cx_ctx *ctx, struct shard *s, struct box *box, uint32_t n,
+                        const struct box_op *op)
+{
+	uint32_t end = n, count = 0;
+	struct cx_buf *out = NULL;
+	size_t bytes = 0, at = 0;
+
+	for (; end != box->end; end++) {
+		const struct box_entry *e = box_at(box, end);
+		const size_t size = record_size(e->len);
+
+		if (!is_readable(ctx, s, e))
+			continue;
+		if (e->buf == NULL || (bytes > 0 && bytes + size > op->max_bytes))
+			break;
+		bytes += size;
+		count++;
+	}
+	if (bytes > 0)
+		out = cx_buf_new(bytes);
+	for (; n != end; n++) {
+		const struct box_entry *e = box_at(box, n);
+
+		if (!is_readable(ctx, s, e))
+			continue;
+		memcpy(cx_buf_data(out) + at, cx_buf_bytes(e->buf) + e->offset,
+		       record_size(e->len));
+		at += record_size(e->len);
+	}
+	answer_read(ctx, op->caller, out, count, next_after(box, end), end != box->end);
+}
+
+static void read(struct cx_ctx *ctx, struct shard *s, struct box *box, const struct box_op *op)
+{
+	struct pending p = { .kind = PENDING_FETCH, .owner = box->owner, .caller = op->caller };
+	uint32_t n = box_after(box, op->after);
+
+	while (n != box->end && !is_readable(ctx, s, box_at(box, n)))
+		n++;
+	if (n == box->end) {
+		answer_read(ctx, op->caller, NULL, 0,
+		            box->tail > op->after ? box->tail : op->after, false);
+		return;
+	}
+	if (box_at(box, n)->buf != NULL) {
+		read_memory(ctx, s, box, n, op);
+		return;
+	}
+	p.id = box_at(box, n)->id - 1;
+	if (log_fetch(ctx, s->settings->log_reader, &box->owner, p.id, op->max_bytes,
+	              READ_TIMEOUT_MS, &p.corr) == CX_OK)
+		add_pending(s, &p);
+	else
+		fail_read(ctx, op->caller, op->after);
+}
+
+/* Drops from the fetched rows what was settled meanwhile. */
+static struct cx_buf *still_readable(struct cx_ctx *ctx, const struct shard *s,
+                                     const struct box *box, const struct cx_buf *rows,
+                                     uint64_t *last, uint32_t *count)
+{
+	const uint8_t *at = cx_buf_bytes(rows);
+	const uint8_t *end = at + cx_buf_len(rows);
+	struct cx_buf *out = cx_buf_new(cx_buf_len(rows));
+	const struct record *r;
+	size_t used = 0;
+	bool torn;
+
+	while ((r = record_next(&at, end, &torn)) != NULL) {
+		const struct box_entry *e = box_find(box, r->id);
+
+		*last = r->id;
+		if (e == NULL || !is_readable(ctx, s, e))
+			continue;
+		memcpy(cx_buf_data(out) + used, r, r->size);
+		used += r->size;
+		(*count)++;
+	}
+	cx_buf_trim(out, used);
+	return out;
+}
+
+static void on_fetched(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct log_fetched *m = CX_MSG_AS(struct log_fetched, msg);
+	struct shard *s = state;
+	struct cx_buf *out = NULL;
+	struct pending p;
+	struct box *box;
+	uint64_t last = 0;
+	uint32_t n, count = 0;
+
+	if (!take_pending(s, msg->corr, &p))
+		return;
+	box = uuid_map_get(&s->boxes, &p.owner);
+	if (m->outcome != LOG_OK || box == NULL) {
+		fail_read(ctx, p.caller, p.id);
+		return;
+	}
+	if (msg->buf != NULL)
+		out = still_readable(ctx, s, box, msg->buf, &last, &count);
+	if (last == 0) { /* the row that was there has been settled: go on behind it */
+		n = box_after(box, p.id);
+		last = n == box->end ? box->tail : box_at(box, n)->id;
+	}
+	n = box_after(box, last);
+	answer_read(ctx, p.caller, out, count, n == box->end ? box->tail : last, n != box->end);
+}
+
+/* ---- settle ---- */
+
+static void answer_settle(struct cx_ctx *ctx, struct cx_caller caller,
+                          enum inbox_outcome outcome)
+{
+	struct inbox_settled *m = CX_MSG_NEW(ctx, INBOX_SETTLED, struct inbox_settled);
+
+	m->outcome = outcome;
+	cx_answer(ctx, caller, &m->hdr);
+}
+
+static struct cx_buf *receipt_of(const struct box_entry *e)
+{
+	struct cx_buf *buf = cx_buf_new(SERVER_FRAME_DELIVERED_LEN);
+
+	cx_buf_trim(buf, server_frame_ack(cx_buf_data(buf), SERVER_FRAME_DELIVERED_LEN, &e->key,
+	                                  e->key_case, ACK_DELIVERED));
+	return buf;
+}
+
+static void settle(struct cx_ctx *ctx, struct shard *s, struct box *box,
+                   const struct box_op *op)
+{
+	struct pending p = { .kind = PENDING_SETTLE,
+		             .owner = box->owner,
+		             .caller = op->caller };
+	struct box_entry *e = box_find_key(box, &op->key, op->has_from ? &op->from : NULL);
+	struct cx_buf *receipt;
+	enum cx_err err;
+
+	if (e == NULL) {
+		answer_settle(ctx, op->caller, INBOX_UNKNOWN);
+		return;
+	}
+	receipt = s->settings->receipts ? receipt_of(e) : NULL;
+	p.id = e->id;
+	err = log_settle(ctx, s->settings->log, &box->owner, e->id, e->len, &e->peer, receipt,
+	                 LOG_TIMEOUT_MS, &p.corr);
+	cx_buf_unref(receipt);
+	if (err != CX_OK) {
+		answer_settle(ctx, op->caller, INBOX_FAILED);
+		return;
+	}
+	e->state = BOX_SETTLING;
+	add_pending(s, &p);
+}
+
+static void finish_settle(struct cx_ctx *ctx, struct shard *s, const struct pending *p,
+                          bool is_done)
+{
+	struct box *box = uuid_map_get(&s->boxes, &p->owner);
+	struct box_entry *e = box == NULL ? NULL : box_find(box, p->id);
+
+	if (e != NULL && e->state == BOX_SETTLING) {
+		if (is_done)
+			box_remove(box, e);
+		else
+			e->state = BOX_WAITING; /* inv. 3 */
+	}
+	answer_settle(ctx, p->caller, is_done ? INBOX_OK : INBOX_FAILED);
+}
+
+static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct shard *s = state;
+	struct pending p;
+
+	if (take_pending(s, msg->corr, &p))
+		finish_settle(ctx, s, &p,
+		              CX_MSG_AS(struct log_settled, msg)->outcome == LOG_OK);
+}
+
+/* ---- the index of older rows (inv. 1) ---- */
+
+static void run_op(struct cx_ctx *ctx, struct shard *s, struct box *box,
+                   const struct box_op *op)
+{
+	if (op->kind == OP_READ)
+		read(ctx, s, box, op);
+	else
+		settle(ctx, s, box, op);
+}
+
+static void fail_op(struct cx_ctx *ctx, const struct box_op *op)
+{
+	if (op->kind == OP_READ)
+		fail_read(ctx, op->caller, op->after);
+	else
+		answer_settle(ctx, op->caller, INBOX_FAILED);
+}
+
+static void run_waiting(struct cx_ctx *ctx, struct shard *s, struct box *box)
+{
+	struct box_op *op = box->ops;
+
+	box->ops = NULL;
+	box->ops_end = &box->ops;
+	while (op != NULL) {
+		struct box_op *next = op->next;
+
+		if (box->loading == BOX_LOADED)
+			run_op(ctx, s, box, op);
+		else
+			fail_op(ctx, op);
+		free(op);
+		op = next;
+	}
+}
+
+static void ask_index(struct cx_ctx *ctx, struct shard *s, struct box *box)
+{
+	struct pending p = { .kind = PENDING_INDEX, .owner = box->owner };
+
+	if (log_index(ctx, s->settings->log_reader, &box->owner, READ_TIMEOUT_MS, &p.corr) !=
+	    CX_OK) {
+		run_waiting(ctx, s, box);
+		return;
+	}
+	box->loading = BOX_LOADING;
+	add_pending(s, &p);
+}
+
+static void take_op(struct cx_ctx *ctx, struct shard *s, const struct uuid *owner,
+                    const struct box_op *op)
+{
+	struct box *box = box_for(ctx, s, owner);
+	struct box_op *copy;
+
+	if (box->loading == BOX_LOADED) {
+		run_op(ctx, s, box, op);
+		return;
+	}
+	copy = malloc(sizeof(*copy));
+	cx_assert(copy != NULL);
+	*copy = *op;
+	*box->ops_end = copy;
+	box->ops_end = &copy->next;
+	if (box->loading == BOX_UNKNOWN)
+		ask_index(ctx, s, box);
+}
+
+static void on_indexed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct log_indexed *m = CX_MSG_AS(struct log_indexed, msg);
+	struct shard *s = state;
+	struct pending p;
+	struct box *box;
+
+	if (!take_pending(s, msg->corr, &p))
+		return;
+	box = uuid_map_get(&s->boxes, &p.owner);
+	if (box == NULL)
+		return;
+	box->loading = BOX_UNKNOWN;
+	if (m->outcome == LOG_OK) {
+		if (msg->buf != NULL)
+			box_load(box,
+			         (const struct log_index_entry *)(const void *)cx_buf_bytes(
+					 msg->buf),
+			         m->count);
+		box->loading = BOX_LOADED;
+	}
+	run_waiting(ctx, s, box);
+}
+
+static void on_read(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct inbox_read_msg *m = CX_MSG_AS(struct inbox_read_msg, msg);
+	const struct box_op op = { .kind = OP_READ,
+		                   .caller = cx_caller_of(msg),
+		                   .after = m->after,
+		                   .max_bytes = m->max_bytes };
+
+	take_op(ctx, state, &m->owner, &op);
+}
+
+static void on_settle(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct inbox_settle_msg *m = CX_MSG_AS(struct inbox_settle_msg, msg);
+	const struct box_op op = { .kind = OP_SETTLE,
+		                   .caller = cx_caller_of(msg),
+		                   .key = m->key,
+		                   .from = m->from,
+		                   .has_from = m->has_from != 0 };
+
+	take_op(ctx, state, &m->owner, &op);
+}
+
+/* The log did not answer. */
+static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct shard *s = state;
+	struct pending p;
+	struct box *box;
+
+	if (!take_pending(s, msg->corr, &p))
+		return;
+	switch (p.kind) {
+	case PENDING_SETTLE:
+		finish_settle(ctx, s, &p, false);
+		break;
+	case PENDING_FETCH:
+		fail_read(ctx, p.caller, p.id);
+		break;
+	case PENDING_INDEX:
+		box = uuid_map_get(&s->boxes, &p.owner);
+		if (box != NULL) {
+			box->loading = BOX_UNKNOWN;
+			run_waiting(ctx, s, box);
+		}
+		break;
+	}
+}
+
+/* ---- receipts, spills, sweeping ---- */
+
+static void on_receipts_done(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct inbox_receipts_done_msg *m =
+		CX_MSG_AS(struct inbox_receipts_done_msg, msg);
+	struct shard *s = state;
+	struct box *box = uuid_map_get(&s->boxes, &m->owner);
+	enum cx_err err;
+
+	if (box == NULL)
+		return;
+	for (uint32_t n = box->first; n != box->end && box_at(box, n)->id <= m->upto; n++)
+		if (box_at(box, n)->kind == RECORD_RECEIPT && box_at(box, n)->state != BOX_GONE)
+			box_remove(box, box_at(box, n));
+	err = log_receipts_done(ctx, s->settings->log, &m->owner, m->upto);
+	(void)err; /* lost: they are delivered again some day */
+}
+
+static void on_spilled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct log_spilled *m = CX_MSG_AS(struct log_spilled, msg);
+	const struct log_spilled_entry *entries =
+		(const struct log_spilled_entry *)(const void *)cx_buf_bytes(msg->buf);
+	struct shard *s = state;
+
+	(void)ctx;
+	for (uint32_t i = 0; i < m->count; i++) {
+		struct box *box = uuid_map_get(&s->boxes, &entries[i].owner);
+
+		if (box != NULL)
+			box_spilled(box, entries[i].id);
+	}
+}
+
+/* inv. 4.  With everything in rows the box can be made again from the index. */
+static bool is_droppable(const struct box *box, uint64_t now_ms)
+{
+	if (box->ops != NULL || box->loading == BOX_LOADING ||
+	    now_ms - box->used_ms < UNUSED_MS)
+		return false;
+	return box_is_empty(box) || box_at(box, box->end - 1)->buf == NULL;
+}
+
+static void on_sweep(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct shard *s = state;
+	struct box *drop[64];
+	uint32_t count = 0;
+	struct box *box;
+
+	(void)msg;
+	cx_timer_arm(ctx, &s->sweep, SWEEP_MS, TIMER_A);
+	for (uint32_t seen = 0; seen < SWEEP_SLOTS && count < CX_COUNTOF(drop); seen++) {
+		box = uuid_map_next(&s->boxes, &s->sweep_at);
+		if (box == NULL) {
+			s->sweep_at = 0;
+			break;
+		}
+		if (is_droppable(box, cx_now_ms(ctx)))
+			drop[count++] = box;
+	}
+	while (count-- > 0) {
+		uuid_map_take(&s->boxes, &drop[count]->owner);
+		box_free(drop[count]);
+	}
+}
+
+/* ---- lifecycle ---- */
+
+static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
+{
+	struct shard *s = state;
+
+	s->settings = *(const struct embedded_inbox_settings *const *)conf;
+	cx_timer_arm(ctx, &s->sweep, SWEEP_MS, TIMER_A);
+	return CX_OK;
+}
+
+static void stop(struct cx_ctx *ctx, void *state)
+{
+	struct shard *s = state;
+	uint32_t at = 0;
+	struct box *box;
+
+	while ((box = uuid_map_next(&s->boxes, &at)) != NULL) {
+		box->loading = BOX_UNKNOWN;
+		run_waiting(ctx, s, box);
+		box_free(box);
+	}
+	uuid_map_free(&s->boxes);
+	free(s->pending);
+}
+
+static const struct cx_handler handlers[] = {
+	CX_ON(INBOX_APPEND, struct inbox_append_msg, on_append),
+	CX_ON(INBOX_READ, struct inbox_read_msg, on_read),
+	CX_ON(INBOX_SETTLE, struct inbox_settle_msg, on_settle),
+	CX_ON(INBOX_RECEIPTS_DONE, struct inbox_receipts_done_msg, on_receipts_done),
+	CX_ON(LOG_FETCHED, struct log_fetched, on_fetched),
+	CX_ON(LOG_INDEXED, struct log_indexed, on_indexed),
+	CX_ON(LOG_SETTLED, struct log_settled, on_settled),
+	CX_ON(LOG_SPILLED, struct log_spilled, on_spilled),
+	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
+	CX_ON(TIMER_A, struct cx_msg_timer, on_sweep),
+};
+
+const struct cx_actor_type embedded_inbox_type = {
+	.name = "inbox",
+	.state_size = sizeof(struct shard),
+	.conf_size = sizeof(const struct embedded_inbox_settings *),
+	.mailbox_cap = 65536,
+	.batch_max = 256,
+	.placement = CX_PLACE_IO,
+	.start = start,
+	.stop = stop,
+	.handlers = handlers,
+	.handler_count = CX_COUNTOF(handlers),
+};

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* construct all: the whole relay in one process, on one SQLite file.  The set of actors and who knows
+ * whom stands here and nowhere else. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <cx/log.h>
+#include <cx/runtime.h>
+
+#include "actors/account.h"
+#include "actors/connection.h"
+#include "actors/front.h"
+#include "actors/gateway.h"
+#include "actors/hub.h"
+#include "actors/partition.h"
+#include "actors/relay.h"
+#include "io/embedded_inbox.h"
+#include "io/loop_uv.h"
+#include "io/sqlite.h"
+#include "io/websocket.h"
+#include "roles/process.h"
+#include "roles/roles.h"
+#include "roles/version.h"
+#include "wire/secret.h"
+
+#define WINDOW_BYTES 262144
+#define HANDSHAKE_SECS 10
+#define FRAME_BYTES_MAX 100000
+#define SPILL_BYTES (16 * 1024 * 1024)
+#define SPILL_AGE_MS 10000
+#define JITTER_MS 5000
+#define DAY_MS INT64_C(86400000)
+#define HOUR_MS INT64_C(3600000)
+#define OFFLOAD_QUEUE 128
+
+struct all {
+	const struct config *config;
+	struct process process;
+	struct relay relay;
+	struct sqlite_settings sqlite;
+	struct websocket_settings websocket;
+	struct embedded_inbox_settings inbox;
+	struct cx_ref adapters[RELAY_WORKERS_MAX];
+	struct cx_runtime *rt;
+	uint16_t port;
+	time_t began;
+};
+
+static void fill_relay(struct all *all)
+{
+	const struct config *c = all->config;
+
+	all->relay = (struct relay){
+		.max_messages_per_hour = c->max_messages_per_hour,
+		.max_messages_per_minute = c->max_messages_per_minute,
+		.block_seconds = c->rate_limit_block_seconds,
+		.max_connections_per_user = c->max_connections_per_user,
+		.max_key_rotations_per_day = c->max_key_rotations_per_day,
+		.max_password_changes_per_day = c->max_password_changes_per_day,
+		.max_failed_logins = c->max_failed_login_attempts,
+		.session_ttl_ms = c->session_ttl_days * DAY_MS,
+		.verify_bundles = c->key_bundle_verify == CONFIG_VERIFY_STRICT,
+		.receipts = c->delivery_ack_mode != CONFIG_ACK_OFF,
+		.jwt_secret = c->jwt_secret,
+		.jwt_secret_len = strlen(c->jwt_secret),
+		.jwt_issuer = c->jwt_issuer,
+		.domain = c->instance_domain,
+		.workers = c->worker_threads,
+		.inbox = { .shards = all->relay.inboxes, .count = c->worker_threads },
+		.runtime = all->rt,
+	};
+	all->sqlite = (struct sqlite_settings){
+		.path = c->db_path,
+		.message_ttl_ms = c->message_ttl_days * DAY_MS,
+		.dedup_window_ms = c->deduplication_window_hours * HOUR_MS,
+		.inbox_max_messages = c->inbox_max_messages,
+		.inbox_max_bytes = c->inbox_max_bytes,
+		.spill_bytes = SPILL_BYTES,
+		.spill_age_ms = SPILL_AGE_MS,
+		.partitions = all->relay.partitions,
+		.inboxes = all->relay.inboxes,
+		.partition_count = c->worker_threads,
+	};
+	all->websocket = (struct websocket_settings){
+		.bind = c->bind,
+		.port = (uint16_t)c->port,
+		.tls_cert_file = c->tls_cert_file,
+		.tls_key_file = c->tls_key_file,
+		.max_connections = c->max_connections,
+		.max_handshakes = c->max_handshakes,
+		.handshake_secs = HANDSHAKE_SECS,
+		.max_frame_bytes = FRAME_BYTES_MAX,
+		.window_bytes = WINDOW_BYTES,
+		.workers = (uint16_t)c->worker_threads,
+		.connection_type = &connection_type,
+		.connection_context = &all->relay,
+		.http = all->relay.fronts,
+	};
+}
+
+/* The store first: what it sends at its start has somebody to take it only because actors that are
+ * spawned later are in the table before any thread runs. */
+static enum cx_err boot_store(struct all *all)
+{
+	const struct sqlite_settings *settings = &all->sqlite;
+	struct cx_ref writer, reader;
+	enum cx_err err = cx_runtime_spawn(all->rt, &sqlite_writer_type, &settings, 0, &writer);
+
+	if (err == CX_OK)
+		err = cx_runtime_spawn(all->rt, &sqlite_reader_type, &settings, 0, &reader);
+	if (err != CX_OK)
+		return err;
+	all->relay.log = writer;
+	all->relay.log_reader = reader;
+	all->relay.store = (struct store){ .reader = reader, .writer = writer };
+	all->inbox = (struct embedded_inbox_settings){
+		.log = writer,
+		.log_reader = reader,
+		.message_ttl_ms = settings->message_ttl_ms,
+		.receipts = all->relay.receipts,
+	};
+	return CX_OK;
+}
+
+/* One of each on worker i. */
+static enum cx_err boot_worker(struct all *all, unsigned i)
+{
+	const struct relay_conf conf = { .relay = &all->relay };
+	const struct partition_conf partition = { .relay = &all->relay, .number = i };
+	const struct embedded_inbox_settings *inbox = &all->inbox;
+	const struct {
+		const struct cx_actor_type *type;
+		const void *conf;
+		struct cx_ref *ref;
+	} set[] = {
+		{ &embedded_inbox_type, &inbox, &all->relay.inboxes[i] },
+		{ &partition_type, &partition, &all->relay.partitions[i] },
+		{ &hub_type, &conf, &all->relay.hubs[i] },
+		{ &gateway_type, &conf, &all->relay.gateways[i] },
+		{ &account_type, &conf, &all->relay.accounts[i] },
+		{ &front_type, &conf, &all->relay.fronts[i] },
+		{ &websocket_type, NULL, &all->adapters[i] },
+	};
+
+	for (size_t n = 0; n < CX_COUNTOF(set); n++) {
+		const enum cx_err err =
+			cx_runtime_spawn(all->rt, set[n].type, set[n].conf, i, set[n].ref);
+
+		if (err != CX_OK)
+			return err;
+	}
+	return CX_OK;
+}
+
+static enum cx_err boot_actors(struct all *all)
+{
+	enum cx_err err = boot_store(all);
+
+	for (unsigned i = 0; i < all->config->worker_threads && err == CX_OK; i++)
+		err = boot_worker(all, i);
+	if (err == CX_OK)
+		err = cx_runtime_start(all->rt);
+	for (unsigned i = 0; i < all->config->worker_threads && err == CX_OK; i++)
+		err = ws_listen_post(all->rt, all->adapters[i], WS_LISTEN_START, 0);
+	return err;
+}
+
+static enum cx_err boot(struct all *all, const char **error_text)
+{
+	static const char *const names[] = {
+#define X(id, type, text) text,
+#include <construct/messages.def>
+#undef X
+	};
+	const struct cx_runtime_conf conf = {
+		.workers = all->config->worker_threads,
+		.offload_queue = OFFLOAD_QUEUE,
+		.loop = &loop_uv_ops,
+		.msg_names = names,
+		.msg_name_count = CX_COUNTOF(names),
+	};
+	enum cx_err err = cx_runtime_new(&conf, &all->rt);
+
+	*error_text = cx_err_text(err);
+	if (err != CX_OK)
+		return err;
+	fill_relay(all);
+	err = sqlite_setup(&all->sqlite, error_text);
+	if (err == CX_OK)
+		err = websocket_setup(&all->websocket, &all->port, error_text);
+	if (err != CX_OK)
+		return err;
+	err = boot_actors(all);
+	*error_text = cx_err_text(err);
+	return err;
+}
+
+/* For people: where it is, where the data lies, what to try. */
+static void greet(const struct all *all)
+{
+	const char *scheme = all->config->tls_cert_file != NULL ? "wss" : "ws";
+
+	printf("Construct relay listens on %s://localhost:%u/ws\n", scheme, all->port);
+	printf("Data lies in %s\n", all->config->data_dir);
+	printf("Try it:  build/release/construct probe %s://localhost:%u\n", scheme, all->port);
+	fflush(stdout);
+}
+
+static void log_start(const struct all *all)
+{
+	const struct config *c = all->config;
+
+	for (size_t i = 0; i < c->note_count; i++)
+		cx_log(CX_WARN, c->notes[i].event, "name=%s", c->notes[i].name);
+	cx_log(CX_INFO, "relay.started",
+	       "role=all port=%u workers=%u version=%s store=sqlite log=embedded "
+	       "inbox=embedded "
+	       "tls=%s max_connections=%u max_handshakes=%u messages_per_hour=%u "
+	       "inbox_max_messages=%u",
+	       all->port, c->worker_threads, construct_version(),
+	       c->tls_cert_file != NULL ? "on" : "off", c->max_connections, c->max_handshakes,
+	       c->max_messages_per_hour, c->inbox_max_messages);
+}
+
+static void end(struct all *all)
+{
+	struct websocket_figures ws;
+	struct sqlite_figures db;
+
+	websocket_figures(&ws);
+	if (all->rt != NULL) {
+		cx_runtime_stop(all->rt);
+		cx_runtime_free(all->rt);
+	}
+	websocket_teardown();
+	sqlite_figures(&db);
+	sqlite_teardown();
+	cx_log(CX_INFO, "relay.stopped",
+	       "role=all uptime_secs=%lld frames=%llu records=%llu clients=%llu closed=%llu",
+	       (long long)(time(NULL) - all->began), (unsigned long long)ws.frames_in,
+	       (unsigned long long)db.records, (unsigned long long)ws.established,
+	       (unsigned long long)(ws.established - ws.open));
+}
+
+int role_all_main(const struct config *c)
+{
+	static struct all all; /* actors hold pointers into it */
+	const char *error_text = NULL;
+
+	all.config = c;
+	all.began = time(NULL);
+	all.process = (struct process){ .config = c,
+		                        .role = "all",
+		                        .adapters = all.adapters,
+		                        .adapter_count = c->worker_threads,
+		                        .jitter_ms = JITTER_MS };
+	process_block_signals(&all.process);
+	if (!secret_init() || boot(&all, &error_text) != CX_OK) {
+		cx_log(CX_ERROR, "relay.failed", "role=all error=\"%s\"",
+		       error_text != NULL ? error_text : "libsodium does not start");
+		return 1;
+	}
+	all.process.rt = all.rt;
+	log_start(&all);
+	greet(&all);
+	if (!process_write_port(c->port_file, all.port)) {
+		cx_log(CX_ERROR, "relay.failed", "role=all error=\"PORT_FILE: %s\"",
+		       strerror(errno));
+		end(&all);
+		return 1;
+	}
+	process_serve(&all.process);
+	end(&all);
+	return 0;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+#include "roles/process.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cx/log.h>
+
+#include "io/websocket.h"
+
+#define LOOK_MS 10      /* how often the end of the drain is looked for */
+#define RESERVE_MS 2000 /* of DRAIN_SECS, to end the rest in */
+
+void process_block_signals(struct process *p)
+{
+	sigemptyset(&p->signals);
+	sigaddset(&p->signals, SIGTERM);
+	sigaddset(&p->signals, SIGINT);
+	sigaddset(&p->signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &p->signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+bool process_write_port(const char *path, uint16_t port)
+{
+	char temporary[4200];
+	FILE *f;
+	bool is_ok;
+
+	if (path == NULL)
+		return true;
+	snprintf(temporary, sizeof(temporary), "%s.tmp", path);
+	f = fopen(temporary, "we");
+	if (f == NULL)
+		return false;
+	is_ok = fprintf(f, "%u\n", (unsigned)port) > 0;
+	is_ok = fclose(f) == 0 && is_ok;
+	return is_ok && rename(temporary, path) == 0;
+}
+
+static void drain(struct process *p)
+{
+	const struct timespec look = { .tv_nsec = LOOK_MS * 1000000 };
+	const unsigned drain_ms = p->config->drain_secs * 1000;
+	const unsigned limit_ms =
+		drain_ms > 2 * RESERVE_MS ? drain_ms - RESERVE_MS : drain_ms / 2;
+	struct websocket_figures f;
+
+	for (unsigned i = 0; i < p->adapter_count; i++)
+		if (ws_listen_post(p->rt, p->adapters[i], WS_LISTEN_DRAIN, p->jitter_ms) !=
+		    CX_OK)
+			cx_log(CX_WARN, "relay.drain_refused", "worker=%u", i);
+	for (unsigned ms = 0; ms < limit_ms; ms += LOOK_MS) {
+		const int sig = sigtimedwait(&p->signals, NULL, &look);
+
+		if (sig == SIGTERM || sig == SIGINT) {
+			cx_log(CX_WARN, "relay.killed", "role=%s", p->role);
+			_Exit(1);
+		}
+		websocket_figures(&f);
+		if (f.open == 0)
+			return;
+	}
+	cx_log(CX_WARN, "relay.drain_late", "role=%s clients=%llu", p->role,
+	       (unsigned long long)f.open);
+}
+
+static void reload(struct process *p)
+{
+	const char *error_text = "";
+
+	if (p->config->tls_cert_file == NULL)
+		return;
+	if (websocket_reload_tls(p->rt, p->adapters, &error_text) == CX_OK)
+		cx_log(CX_INFO, "tls.reloaded", "role=%s", p->role);
+	else
+		cx_log(CX_ERROR, "tls.reload_failed", "error=\"%s\"", error_text);
+}
+
+void process_serve(struct process *p)
+{
+	for (;;) {
+		const int sig = sigwaitinfo(&p->signals, NULL);
+
+		if (sig == SIGHUP)
+			reload(p);
+		else if (sig > 0)
+			break;
+	}
+	cx_log(CX_INFO, "relay.draining", "role=%s", p->role);
+	drain(p);
+}

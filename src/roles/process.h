@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* What every role does as a process: signals, the port file, draining. */
+#ifndef CONSTRUCT_ROLES_PROCESS_H
+#define CONSTRUCT_ROLES_PROCESS_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <cx/runtime.h>
+
+#include "roles/config.h"
+
+struct process {
+	const struct config *config;
+	const char *role;
+	struct cx_runtime *rt;
+	const struct cx_ref *adapters; /* of the WebSocket front, one a worker */
+	unsigned adapter_count;
+	uint32_t jitter_ms; /* over which clients are asked to reconnect */
+	sigset_t signals;
+};
+
+/* SIGTERM, SIGINT and SIGHUP wait for process_serve; before any thread is started. */
+void process_block_signals(struct process *p);
+
+/* Whole or not at all.  path NULL: nothing to do.  Returns false with errno set. */
+CX_NODISCARD bool process_write_port(const char *path, uint16_t port);
+
+/* Serve until SIGTERM or SIGINT, then drain: no new clients, those there are asked to go (1012), until
+ * all are gone or DRAIN_SECS are nearly over.  SIGHUP reads the certificate again.
+ * A second SIGTERM or SIGINT ends the process at once.  Blocks.  Thread: main. */
+void process_serve(struct process *p);
+
+#endif
