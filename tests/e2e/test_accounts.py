@@ -2,8 +2,10 @@
 """register, login, changePassword, deleteAccount, and what they refuse."""
 import asyncio
 import secrets
+import sqlite3
 import statistics
 import time
+import uuid
 
 from harness import DOMAIN, Closed, User, check, equal, test
 
@@ -196,6 +198,43 @@ async def delete(t):
     await b.fails("getPublicKey", {"userId": away.user.id}, "USER_NOT_FOUND")
     await b.refused(b.chat(away.user), "USER_NOT_FOUND")
     await a.refused(a.chat(away.user), "USER_NOT_FOUND")  # and for who had him cached
+
+
+def rows_with(path, needles):
+    """Table and needle of every row of a database that holds one of the needles."""
+    found = set()
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        db.text_factory = bytes
+        tables = [r[0].decode() for r in db.execute(
+            "select name from sqlite_master where type = 'table'")]
+        for table in tables:
+            for row in db.execute(f'select * from "{table}"'):
+                cells = b"\0".join(c if isinstance(c, bytes) else str(c).encode() for c in row)
+                found |= {(table, what) for what, n in needles.items() if n in cells}
+    return found
+
+
+@test("deleteAccount leaves nothing of the user, his keys and his mail in the store", timeout=90)
+async def delete_rows(t):
+    s = await t.private("delete")
+    a, gone = await t.users(s, 2)
+    await gone.close()
+    m = await a.post(gone.user)
+    c = await (await t.open(s)).login(gone.user)
+    await c.get(m)
+    key = await a.ask("getPublicKey", {"userId": gone.user.id})
+    needles = {"name": gone.user.name.encode(), "id": uuid.UUID(gone.user.id).bytes,
+               "id as text": gone.user.id.encode(), "mail": m["content"].encode(),
+               "key": key["payload"]["identityPublic"].encode()}
+    kept = {"name": a.user.name.encode()}
+    equal(await c.ask("deleteAccount", {"sessionToken": gone.user.token,
+                                        "password": gone.user.password}, 60),
+          {"type": "deleteAccountSuccess"}, "deleteAccount")
+    await s.stop()
+    path = s.dir / "data" / "construct.db"
+    check(rows_with(path, kept), "the other user is found by the same search")
+    left = rows_with(path, needles)
+    check(not left, "nothing is left", left)
 
 
 @test("after deleteAccount no connection of the user may act")

@@ -118,6 +118,31 @@ async def taken(t):
     check(code > 0 and str(port) in out + err, "exit code and text", code, out + err)
 
 
+@test("the log has a summary at the start and at the end")
+async def summaries(t):
+    s = await t.private("summary")
+    a, b = await t.users(s, 2)
+    await b.get(await a.post(b.user))
+    await s.stop()
+    lines = [json.loads(ln) for ln in s.text().splitlines()]
+    first = [ln for ln in lines if ln.get("event") == "relay.started"]
+    equal(len(first), 1, "lines relay.started")
+    equal(first[0]["port"], s.port, "port")
+    for word in ("role", "workers"):
+        check(word in first[0], f"{word} at the start", first[0])
+    last = " ".join(lines[-1])
+    check("uptime" in last and "messages" in last, "uptime and messages at the end", lines[-1])
+
+
+@test("the program answers to its other names")
+async def names(t):
+    for name in ("construct-server", "message-gateway", "delivery-worker"):
+        link = t.binary.parent / name
+        check(link.exists() and link.resolve() == t.binary, f"{name} stands beside it")
+        code, out, _ = await command(link, "--version")
+        check(code == 0 and out.strip(), f"{name} --version", code, out)
+
+
 @test("--help, --version, unknown commands")
 async def usage(t):
     code, out, err = await command(t.binary, "--help")
