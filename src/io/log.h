@@ -37,9 +37,10 @@ struct log_settled {
 	enum log_outcome outcome; /* LOG_OK or LOG_FAILED */
 };
 
-/* LOG_RECORDS: a committed batch; hdr.buf = records (wire/record.h) of kinds MESSAGE, RECEIPT,
- * USER_GONE, for all owners: a partition takes those with uuid_hash(owner) % partitions == its
- * number.  Sent with cx_send_reserved; bounded by commits. */
+/* LOG_RECORDS: a committed batch; hdr.buf = records (wire/record.h), for all owners: a partition
+ * takes those of kinds MESSAGE, RECEIPT and USER_GONE with uuid_hash(owner) % partitions == its
+ * number, and passes over other kinds (the very bytes of the commit are sent).  Ids grow, with
+ * gaps after recovery.  Sent with cx_send_reserved; bounded by commits. */
 struct log_records {
 	struct cx_msg hdr;
 	uint64_t first_id, last_id;

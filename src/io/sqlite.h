@@ -35,6 +35,10 @@ extern const struct cx_actor_type sqlite_reader_type;
 CX_NODISCARD enum cx_err sqlite_setup(const struct sqlite_settings *settings,
                                       const char **error_text);
 
+/* Closes all; the write-ahead log is copied and removed.  After the runtime has stopped; does nothing
+ * when nothing is open.  Thread: main. */
+void sqlite_teardown(void);
+
 /* Sum figures for /metrics.  Thread: any. */
 struct sqlite_figures {
 	uint64_t commits, records, duplicates, failures, spilled, segments, remembered_ids;

@@ -47,7 +47,15 @@ enum store_what {
 #define STORE_NAME_MAX 260 /* bytes: 64 characters of at most 4, and a NUL */
 #define STORE_HASH_MAX 136 /* argon2id text */
 
-/* A key bundle blob: u32 lengths then bytes of master identity key, bundle data, signature. */
+/* A key bundle blob: the three lengths (u32, this machine's byte order), then the bytes of master
+ * identity key, bundle data and signature. */
+struct store_bundle {
+	const uint8_t *master_key, *data, *signature;
+	uint32_t master_key_len, data_len, signature_len;
+};
+struct cx_buf *store_bundle_pack(const struct store_bundle *bundle);
+/* Pointers into blob; false: not a bundle blob (or NULL). */
+bool store_bundle_unpack(const struct cx_buf *blob, struct store_bundle *out);
 
 struct store_op {
 	struct cx_msg hdr; /* buf = blob where the operation has one */

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/sqlite_checkpoint.h"
+
+#include <string.h>
+
+#include "io/sqlite_db.h"
+#include "io/sqlite_stats.h"
+
+#define START_BYTES (32u << 20) /* a log of this size is copied */
+#define AGAIN_BYTES (4u << 20)  /* after so much more when a reader was in the way */
+#define PASSES_MAX 3
+#define REST_FRAMES 256 /* what is left for the writer to copy */
+
+/* SQLite syncs the database only when it has copied the last frame, which a copy beside a busy
+ * writer never does: without this, the writer would have to wait for all of it. */
+static void sync_database(sqlite3 *db)
+{
+	sqlite3_file *file = NULL;
+
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK &&
+	    file != NULL && file->pMethods != NULL)
+		file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+}
+
+static void copy(sqlite3 *db)
+{
+	int log = 0, done = 0, before = 0, pass;
+
+	for (pass = 0; pass < PASSES_MAX; pass++) {
+		if (sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, &log,
+		                              &done) != SQLITE_OK) {
+			sqlite_db_log(db, "checkpoint");
+			return;
+		}
+		sync_database(db);
+		if (done - before < REST_FRAMES)
+			return;
+		before = done;
+	}
+}
+
+static void *run(void *arg)
+{
+	struct sqlite_checkpoint *const c = arg;
+
+	pthread_mutex_lock(&c->mutex);
+	while (c->state != SQLITE_CHECKPOINT_QUIT) {
+		if (c->state != SQLITE_CHECKPOINT_ASKED) {
+			pthread_cond_wait(&c->cond, &c->mutex);
+			continue;
+		}
+		pthread_mutex_unlock(&c->mutex);
+		copy(c->db);
+		pthread_mutex_lock(&c->mutex);
+		if (c->state == SQLITE_CHECKPOINT_ASKED)
+			c->state = SQLITE_CHECKPOINT_DONE;
+	}
+	pthread_mutex_unlock(&c->mutex);
+	return NULL;
+}
+
+enum cx_err sqlite_checkpoint_start(struct sqlite_checkpoint *c, const char *path)
+{
+	enum cx_err err;
+
+	memset(c, 0, sizeof(*c));
+	c->ask_at_bytes = START_BYTES;
+	err = sqlite_db_open(path, SQLITE_DB_CHECKPOINTER, &c->db);
+	if (err != CX_OK)
+		return err;
+	pthread_mutex_init(&c->mutex, NULL);
+	pthread_cond_init(&c->cond, NULL);
+	if (pthread_create(&c->thread, NULL, run, c) != 0) {
+		sqlite_db_close(&c->db, NULL, 0);
+		return sqlite_db_fail("cannot start the checkpoint thread");
+	}
+	c->running = true;
+	return CX_OK;
+}
+
+static void set_state(struct sqlite_checkpoint *c, enum sqlite_checkpoint_state state)
+{
+	pthread_mutex_lock(&c->mutex);
+	c->state = state;
+	pthread_cond_signal(&c->cond);
+	pthread_mutex_unlock(&c->mutex);
+}
+
+void sqlite_checkpoint_stop(struct sqlite_checkpoint *c)
+{
+	if (!c->running)
+		return;
+	set_state(c, SQLITE_CHECKPOINT_QUIT);
+	pthread_join(c->thread, NULL);
+	pthread_cond_destroy(&c->cond);
+	pthread_mutex_destroy(&c->mutex);
+	sqlite_db_close(&c->db, NULL, 0);
+	c->running = false;
+}
+
+static bool finish(struct sqlite_checkpoint *c, sqlite3 *writer, uint64_t wal_bytes)
+{
+	int log = 0, done = -1;
+
+	if (sqlite3_wal_checkpoint_v2(writer, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &done) !=
+	    SQLITE_OK)
+		sqlite_db_log(writer, "checkpoint");
+	set_state(c, SQLITE_CHECKPOINT_IDLE);
+	if (log != done) {
+		c->ask_at_bytes = wal_bytes + AGAIN_BYTES;
+		return false;
+	}
+	c->ask_at_bytes = START_BYTES;
+	sqlite_count(SQLITE_COUNT_CHECKPOINTS, 1);
+	return true;
+}
+
+bool sqlite_checkpoint_turn(struct sqlite_checkpoint *c, sqlite3 *writer, uint64_t wal_bytes)
+{
+	enum sqlite_checkpoint_state state;
+
+	if (!c->running || wal_bytes < c->ask_at_bytes)
+		return false;
+	pthread_mutex_lock(&c->mutex);
+	state = c->state;
+	pthread_mutex_unlock(&c->mutex);
+	if (state == SQLITE_CHECKPOINT_DONE)
+		return finish(c, writer, wal_bytes);
+	if (state == SQLITE_CHECKPOINT_IDLE)
+		set_state(c, SQLITE_CHECKPOINT_ASKED);
+	return false;
+}
