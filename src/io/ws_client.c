@@ -20,13 +20,13 @@
 #include "io/ws_client_target.h"
 #include "io/ws_client_tls.h"
 #include "io/ws_client_upgrade.h"
+#include "wire/ws_frame.h"
 
 #define EVENTS_A_TURN 1024
 #define READ_BYTES (WS_CLIENT_MESSAGE_BYTES_MAX + 65536) /* holds one cut-off frame and more */
 #define OUT_BYTES 16384                                  /* first size of an output buffer */
 #define OUT_SPARE_MAX 4096                               /* kept for the next writer */
 #define LOCAL_ADDRESSES 250                              /* 127.0.0.2 and up */
-#define CODE_NONE 1005
 
 /* UPGRADING -> OPEN -> CLOSING -> DEAD, and from each to DEAD */
 enum state {
@@ -155,11 +155,14 @@ static void out_release(struct ws_client *conn)
 
 static void put_frame(struct ws_client *conn, uint8_t op, const void *data, size_t len)
 {
-	const uint32_t mask = next_mask(conn->loop);
-	uint8_t *to = out_room(conn, len + WS_CLIENT_FRAME_HEADER_MAX);
-	const size_t header = ws_client_frame_header(to, op, len, mask);
+	const uint32_t word = next_mask(conn->loop);
+	uint8_t *to = out_room(conn, len + WS_HEADER_MAX);
+	uint8_t mask[4];
+	size_t header;
 
-	ws_client_frame_mask(to + header, data, len, mask);
+	memcpy(mask, &word, sizeof(mask));
+	header = ws_header_write_masked(to, (enum ws_op)op, len, mask);
+	ws_mask_copy(to + header, data, len, mask, 0);
 	conn->out_len += (uint32_t)(header + len);
 	mark_dirty(conn);
 }
@@ -296,7 +299,7 @@ static void finish_broken(struct ws_client *conn, int error)
 
 static void finish_closed(struct ws_client *conn, const struct ws_client_frame *frame)
 {
-	struct ws_client_end end = { .kind = WS_CLIENT_END_CLOSED, .code = CODE_NONE };
+	struct ws_client_end end = { .kind = WS_CLIENT_END_CLOSED, .code = WS_CLOSE_NO_STATUS };
 	int reason_len = 0;
 
 	if (frame->len == 1) {
@@ -310,7 +313,7 @@ static void finish_closed(struct ws_client *conn, const struct ws_client_frame *
 	snprintf(end.text, sizeof(end.text), "closed with %u%s%.*s", end.code,
 	         reason_len ? " " : "", reason_len, (const char *)frame->payload + 2);
 	if (conn->state == OPEN) {
-		put_frame(conn, WS_CLIENT_OP_CLOSE, frame->payload, frame->len < 2 ? 0 : 2);
+		put_frame(conn, WS_OP_CLOSE, frame->payload, frame->len < 2 ? 0 : 2);
 		flush(conn);
 	}
 	finish(conn, &end);
@@ -318,7 +321,7 @@ static void finish_closed(struct ws_client *conn, const struct ws_client_frame *
 
 static void on_control(struct ws_client *conn, const struct ws_client_frame *frame)
 {
-	if (frame->op == WS_CLIENT_OP_CLOSE)
+	if (frame->op == WS_OP_CLOSE)
 		finish_closed(conn, frame);
 	else if (frame->op == WS_CLIENT_PING && conn->state == OPEN)
 		put_frame(conn, WS_CLIENT_PONG, frame->payload, frame->len);
@@ -333,8 +336,7 @@ static void on_fragment(struct ws_client *conn, const struct ws_client_frame *fr
 {
 	uint8_t *whole;
 
-	if ((frame->op == WS_CLIENT_OP_CONTINUATION) != (conn->fragment_op != 0) ||
-	    frame->op > 2) {
+	if ((frame->op == WS_OP_CONTINUATION) != (conn->fragment_op != 0) || frame->op > 2) {
 		finish_protocol(conn, "fragments out of order");
 		return;
 	}
@@ -342,7 +344,7 @@ static void on_fragment(struct ws_client *conn, const struct ws_client_frame *fr
 		finish_protocol(conn, "a message over 1 MiB");
 		return;
 	}
-	if (frame->op != WS_CLIENT_OP_CONTINUATION)
+	if (frame->op != WS_OP_CONTINUATION)
 		conn->fragment_op = frame->op;
 	conn->fragment = must(realloc(conn->fragment, conn->fragment_len + frame->len + 1));
 	memcpy(conn->fragment + conn->fragment_len, frame->payload, frame->len);
@@ -362,8 +364,7 @@ static void on_frame(struct ws_client *conn, const struct ws_client_frame *frame
 {
 	if (frame->op & 8)
 		on_control(conn, frame);
-	else if (!frame->is_final || frame->op == WS_CLIENT_OP_CONTINUATION ||
-	         conn->fragment_op)
+	else if (!frame->is_final || frame->op == WS_OP_CONTINUATION || conn->fragment_op)
 		on_fragment(conn, frame);
 	else if (frame->op > WS_CLIENT_BINARY)
 		finish_protocol(conn, "an unknown opcode");
@@ -567,25 +568,10 @@ void *ws_client_user(const struct ws_client *conn)
 	return conn->user;
 }
 
-void ws_client_set_user(struct ws_client *conn, void *user)
-{
-	conn->user = user;
-}
-
-void ws_client_set_handlers(struct ws_client *conn, const struct ws_client_handlers *handlers)
-{
-	conn->handlers = handlers;
-}
-
 void ws_client_send(struct ws_client *conn, enum ws_client_op op, const void *data, size_t len)
 {
 	if (conn->state == OPEN && !conn->has_write_failed)
 		put_frame(conn, (uint8_t)op, data, len);
-}
-
-size_t ws_client_queued_bytes(const struct ws_client *conn)
-{
-	return conn->out_len - conn->out_off;
 }
 
 void ws_client_close(struct ws_client *conn, uint16_t code)
@@ -594,7 +580,7 @@ void ws_client_close(struct ws_client *conn, uint16_t code)
 
 	if (conn->state != OPEN)
 		return;
-	put_frame(conn, WS_CLIENT_OP_CLOSE, payload, sizeof(payload));
+	put_frame(conn, WS_OP_CLOSE, payload, sizeof(payload));
 	conn->state = CLOSING;
 }
 

@@ -109,17 +109,12 @@ CX_NODISCARD enum cx_err ws_client_open(struct ws_client_loop *loop,
                                         const struct ws_client_handlers *handlers, void *user,
                                         struct ws_client **out);
 
-/* The value given to ws_client_open, and one that takes its place. */
+/* The value given to ws_client_open. */
 void *ws_client_user(const struct ws_client *conn);
-void ws_client_set_user(struct ws_client *conn, void *user);
-void ws_client_set_handlers(struct ws_client *conn, const struct ws_client_handlers *handlers);
 
 /* Queues one frame: masked while it is copied.  Only after on_open; on a connection that is
  * closing it does nothing. */
 void ws_client_send(struct ws_client *conn, enum ws_client_op op, const void *data, size_t len);
-
-/* Bytes that are queued and not yet taken by the system. */
-size_t ws_client_queued_bytes(const struct ws_client *conn);
 
 /* Sends a close frame; on_end follows when the server has answered it (or broke off). */
 void ws_client_close(struct ws_client *conn, uint16_t code);

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -186,15 +185,4 @@ void ws_client_tls_shutdown(struct ws_client_tls *tls)
 	if (!tls->has_failed && SSL_is_init_finished(tls->ssl))
 		SSL_shutdown(tls->ssl);
 	ERR_clear_error();
-}
-
-void ws_client_tls_accept(const char *key, char accept[static 29])
-{
-	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	char text[80];
-	const int len = snprintf(text, sizeof(text), "%.24s%s", key, guid);
-
-	EVP_Digest(text, (size_t)len, digest, NULL, EVP_sha1(), NULL);
-	EVP_EncodeBlock((unsigned char *)accept, digest, 20);
 }

@@ -36,7 +36,4 @@ void ws_client_tls_error(const struct ws_client_tls *tls, char *text, size_t siz
 /* Sends the close alert if it can be sent at once. */
 void ws_client_tls_shutdown(struct ws_client_tls *tls);
 
-/* base64(SHA-1(key || the WebSocket GUID)) of RFC 6455, 28 characters and NUL. */
-void ws_client_tls_accept(const char *key, char accept[static 29]);
-
 #endif

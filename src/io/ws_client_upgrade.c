@@ -7,31 +7,19 @@
 #include <sys/random.h>
 
 #include "io/ws_client_target.h"
-#include "io/ws_client_tls.h"
+#include "wire/base64.h"
+#include "wire/ws_frame.h"
 
 #define RESPONSE_BYTES_MAX 16384
 
 bool ws_client_nonce_make(struct ws_client_nonce *nonce)
 {
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	unsigned char bytes[21];
-	char key[25];
+	uint8_t bytes[16];
 
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		return false;
-	/* base64 of 16 bytes: 21 free digits, one whose low bits are zero, two '='. */
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		key[i] = digits[bytes[i] & 63];
-	memcpy(key + sizeof(bytes), "A==", 4);
-	ws_client_nonce_from_key(nonce, key);
-	return true;
-}
-
-void ws_client_nonce_from_key(struct ws_client_nonce *nonce, const char *key)
-{
-	snprintf(nonce->key, sizeof(nonce->key), "%s", key);
-	ws_client_tls_accept(nonce->key, nonce->accept);
+	nonce->key[base64_encode(bytes, sizeof(bytes), nonce->key)] = '\0';
+	return ws_accept_key(wire_text(nonce->key), nonce->accept);
 }
 
 size_t ws_client_upgrade_request(const struct ws_client_target *target,
@@ -54,7 +42,8 @@ static bool has_accept(const char *head, const char *accept)
 		return false;
 	value += sizeof(name) - 1;
 	value += strspn(value, " \t");
-	return strncmp(value, accept, 28) == 0 && strchr(" \t\r", value[28]);
+	return strncmp(value, accept, WS_ACCEPT_LEN) == 0 &&
+	       strchr(" \t\r", value[WS_ACCEPT_LEN]);
 }
 
 static ssize_t refuse(struct ws_client_end *end, const char *head)

@@ -9,20 +9,18 @@
 #include <sys/types.h>
 
 #include "io/ws_client.h"
+#include "wire/ws_frame.h"
 
 #define WS_CLIENT_REQUEST_BYTES_MAX 1200
 
 /* Sec-WebSocket-Key and the Sec-WebSocket-Accept that answers it. */
 struct ws_client_nonce {
 	char key[25];
-	char accept[29];
+	char accept[WS_ACCEPT_LEN]; /* no NUL */
 };
 
 /* A fresh random one; false when the system gives no random bytes. */
 bool ws_client_nonce_make(struct ws_client_nonce *nonce);
-
-/* The nonce for a given key of 24 characters. */
-void ws_client_nonce_from_key(struct ws_client_nonce *nonce, const char *key);
 
 /* Writes the request to to (WS_CLIENT_REQUEST_BYTES_MAX).  Returns its length. */
 size_t ws_client_upgrade_request(const struct ws_client_target *target,

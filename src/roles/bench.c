@@ -153,10 +153,10 @@ static void delete_users(struct bench_run *run)
 static bool run_with_target(struct bench_run *run)
 {
 	const struct ranges ranges = plan_users(run->conf);
-	struct client_identity identity;
+	struct ws_client_identity identity;
 	bool ok = false;
 
-	if (!client_identity_make(&identity)) {
+	if (!ws_client_identity_make(&identity)) {
 		fprintf(stderr, "bench: cannot make keys\n");
 		return false;
 	}

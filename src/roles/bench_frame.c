@@ -309,6 +309,18 @@ void bench_put_u32(struct bench_writer *w, uint32_t value)
 		put_byte(w, (uint8_t)(value >> shift));
 }
 
+void bench_put_bundle(struct bench_writer *w, const char *master_key, const char *bundle,
+                      const char *signature)
+{
+	bench_put_map(w, 3);
+	bench_put_text(w, "masterIdentityKey");
+	bench_put_text(w, master_key);
+	bench_put_text(w, "bundleData");
+	bench_put_text(w, bundle);
+	bench_put_text(w, "signature");
+	bench_put_text(w, signature);
+}
+
 void bench_put_head(struct bench_writer *w, const char *type, uint32_t entries)
 {
 	bench_put_map(w, 2);

@@ -66,6 +66,10 @@ void bench_put_text_len(struct bench_writer *w, const char *text, size_t len);
 void bench_put_bin(struct bench_writer *w, const uint8_t *data, size_t len);
 void bench_put_u32(struct bench_writer *w, uint32_t value); /* always five bytes */
 
+/* The map of a key bundle: three base64 texts. */
+void bench_put_bundle(struct bench_writer *w, const char *master_key, const char *bundle,
+                      const char *signature);
+
 /* { "type": type, "payload": a map of entries that the caller puts next } */
 void bench_put_head(struct bench_writer *w, const char *type, uint32_t entries);
 

@@ -61,7 +61,7 @@ struct bench_snapshot {
 struct bench_run {
 	const struct bench_conf *conf;
 	const struct ws_client_target *target;
-	const struct client_identity *identity;
+	const struct ws_client_identity *identity;
 	struct bench_user *users;
 	uint32_t user_count;
 	struct bench_thread *threads;

@@ -98,7 +98,7 @@ static void become_ready(struct bench_session *s)
 
 static size_t put_register(struct bench_session *s, uint8_t *to)
 {
-	const struct client_identity *id = s->dialer->identity;
+	const struct ws_client_identity *id = s->dialer->identity;
 	struct bench_writer w = { .at = to };
 
 	bench_put_head(&w, "register", 3);
@@ -107,13 +107,7 @@ static size_t put_register(struct bench_session *s, uint8_t *to)
 	bench_put_text(&w, "password");
 	bench_put_text(&w, s->user->password);
 	bench_put_text(&w, "publicKey");
-	bench_put_map(&w, 3);
-	bench_put_text(&w, "masterIdentityKey");
-	bench_put_text(&w, id->master_key);
-	bench_put_text(&w, "bundleData");
-	bench_put_text(&w, id->bundle);
-	bench_put_text(&w, "signature");
-	bench_put_text(&w, id->signature);
+	bench_put_bundle(&w, id->master_key, id->bundle, id->signature);
 	return w.len;
 }
 

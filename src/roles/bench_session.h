@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "io/client_identity.h"
 #include "io/ws_client.h"
+#include "io/ws_client_identity.h"
 #include "roles/bench_frame.h"
 
 struct bench_session;
@@ -74,7 +74,7 @@ struct bench_session_list {
 struct bench_dialer {
 	struct ws_client_loop *loop;
 	const struct ws_client_target *target;
-	const struct client_identity *identity; /* for registrations */
+	const struct ws_client_identity *identity; /* for registrations */
 	struct bench_session_list waiting;
 	struct bench_session_list under_way; /* DIALING, OPEN */
 	uint32_t limit;                      /* of those under way */

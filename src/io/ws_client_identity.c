@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "io/client_identity.h"
+#include "io/ws_client_identity.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +51,7 @@ static bool sign(EVP_PKEY *key, const char *data, size_t data_len, char *signatu
 	return ok;
 }
 
-bool client_identity_make(struct client_identity *identity)
+bool ws_client_identity_make(struct ws_client_identity *identity)
 {
 	const time_t now = time(NULL);
 	struct tm utc;

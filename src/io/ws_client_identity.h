@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* A throw-away user's keys: a key bundle signed with a fresh Ed25519 key. */
-#ifndef CONSTRUCT_IO_CLIENT_IDENTITY_H
-#define CONSTRUCT_IO_CLIENT_IDENTITY_H
+#ifndef CONSTRUCT_IO_WS_CLIENT_IDENTITY_H
+#define CONSTRUCT_IO_WS_CLIENT_IDENTITY_H
 
 #include <stdbool.h>
 
 /* All base64 texts.  The bundle names no owner, so several users may register with one. */
-struct client_identity {
+struct ws_client_identity {
 	char master_key[48];   /* Ed25519, verifies the signature */
 	char identity_key[48]; /* X25519, of suite 1 */
 	char prekey[48];
@@ -15,6 +15,6 @@ struct client_identity {
 };
 
 /* False when the system gives no random bytes. */
-bool client_identity_make(struct client_identity *identity);
+bool ws_client_identity_make(struct ws_client_identity *identity);
 
 #endif
