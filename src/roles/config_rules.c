@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Rules between variables, and values worked out from others or from the machine. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,28 @@ static unsigned derive_network(struct config *c, FILE *err)
 	return errors;
 }
 
+/* In lower case from here on: names of domains are compared without case. */
+static unsigned derive_domain(struct config *c, FILE *err)
+{
+	char *domain;
+	bool ok;
+
+	if (!c->instance_domain)
+		return 0;
+	domain = config_copy(c->instance_domain, strlen(c->instance_domain));
+	for (char *at = domain; *at; at++)
+		*at = (char)tolower((unsigned char)*at);
+	set_text(&c->instance_domain, domain, strlen(domain));
+	ok = domain[strspn(domain, "abcdefghijklmnopqrstuvwxyz0123456789.-")] == '\0' &&
+	     strchr(domain, '.') && *domain != '.' && !strstr(domain, "..") &&
+	     domain[strlen(domain) - 1] != '.';
+	free(domain);
+	if (ok)
+		return 0;
+	fprintf(err, "INSTANCE_DOMAIN: '%s' is not the name of a domain\n", c->instance_domain);
+	return 1;
+}
+
 /* One descriptor a client; what is left is ours.  main sets the soft limit to what this finds. */
 static unsigned derive_connections(struct config *c, FILE *err)
 {
@@ -228,6 +251,7 @@ unsigned config_derive(struct config *c, FILE *err)
 	unsigned errors = derive_backends(c, err);
 
 	errors += derive_network(c, err);
+	errors += derive_domain(c, err);
 	errors += derive_connections(c, err);
 	errors += derive_windows(c, err);
 	errors += derive_ack_mode(c, err);

@@ -84,6 +84,7 @@ ALLOWED = [
     ("README.md", TD + "(#12): is allowed\n"),
     ("src/actors/user.c", '#include <stdio.h>\nstatic const char *const text = "getenv(sprintf(";\n'),
     ("src/actors/user.c", "int work(void);\nstatic int a = 3;\n"),
+    ("src/actors/user.c", "static void f(int a) __attribute__((noreturn));\n"),
     ("src/io/websocket.c", SPDX + "#include <libwebsockets.h>\n#include <uv.h>\n"),
     ("tests/test_y.c", SPDX + '#include <stdlib.h>\nvoid f(void)\n{\n\tgetenv("CX_SEED");\n}\n'),
 ]

@@ -333,6 +333,21 @@ Test(config, dedup_window_covers_the_life_of_a_message)
 	takes("DEDUPLICATION_WINDOW_HOURS", "744");
 }
 
+Test(config, domain_is_lower_cased_and_must_look_like_one)
+{
+	struct config c;
+
+	setenv("INSTANCE_DOMAIN", "Chat.Example.ORG", 1);
+	cr_assert(load(&c) == 0, "%s", text);
+	cr_assert_str_eq(c.instance_domain, "chat.example.org");
+	config_free(&c);
+	refuses("INSTANCE_DOMAIN", "localhost");
+	refuses("INSTANCE_DOMAIN", "a b.org");
+	refuses("INSTANCE_DOMAIN", "a..org");
+	refuses("INSTANCE_DOMAIN", ".org");
+	refuses("INSTANCE_DOMAIN", "https://a.org");
+}
+
 Test(config, registry_entry_outlives_the_heartbeat)
 {
 	refuses("SERVER_REGISTRY_TTL_SECS", "90");
