@@ -154,7 +154,8 @@ static void ask_hash(struct cx_ctx *ctx, struct account *a, struct op *op, enum 
 	job->op_id = op->id;
 	job->what = what;
 	job->password_len = password.len;
-	memcpy(job->password, password.at, password.len);
+	if (password.len > 0)
+		memcpy(job->password, password.at, password.len);
 	memcpy(job->hash, op->hash, sizeof(job->hash));
 	op->hashed = hashed;
 	if (cx_offload(ctx, &job->hdr, run_hash) != CX_OK)

@@ -136,7 +136,8 @@ static void copy_id(char *out, size_t room, struct wire_slice id)
 {
 	const size_t len = id.at == NULL ? 0 : id.len < room - 1 ? id.len : room - 1;
 
-	memcpy(out, id.at, len);
+	if (len > 0)
+		memcpy(out, id.at, len);
 	out[len] = '\0';
 }
 

@@ -19,7 +19,8 @@ void relay_limit_key(const char *name, struct wire_slice subject, uint8_t key[16
 	cx_assert(name_len <= NAME_MAX_BYTES);
 	memcpy(text, name, name_len);
 	text[name_len] = '\0';
-	memcpy(text + name_len + 1, subject.at, subject_len);
+	if (subject_len > 0)
+		memcpy(text + name_len + 1, subject.at, subject_len);
 	hash_sha256(wire_slice(text, name_len + 1 + subject_len), digest);
 	memcpy(key, digest, 16);
 }

@@ -232,13 +232,11 @@ static void end(struct all *all)
 	struct sqlite_figures db;
 
 	websocket_figures(&ws);
-	if (all->rt != NULL) {
-		cx_runtime_stop(all->rt);
-		cx_runtime_free(all->rt);
-	}
+	cx_runtime_stop(all->rt);
 	websocket_teardown();
 	sqlite_figures(&db);
 	sqlite_teardown();
+	cx_runtime_free(all->rt); /* last: the others hold buffers of its pools */
 	cx_log(CX_INFO, "relay.stopped",
 	       "role=all uptime_secs=%lld frames=%llu records=%llu clients=%llu closed=%llu",
 	       (long long)(time(NULL) - all->began), (unsigned long long)ws.frames_in,
