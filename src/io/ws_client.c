@@ -26,7 +26,6 @@
 #define READ_BYTES (WS_CLIENT_MESSAGE_BYTES_MAX + 65536) /* holds one cut-off frame and more */
 #define OUT_BYTES 16384                                  /* first size of an output buffer */
 #define OUT_SPARE_MAX 4096                               /* kept for the next writer */
-#define LOCAL_ADDRESSES 250                              /* 127.0.0.2 and up */
 
 /* UPGRADING -> OPEN -> CLOSING -> DEAD, and from each to DEAD */
 enum state {

@@ -28,6 +28,7 @@ struct probe {
 	struct bench_message a_to_b, b_to_a;
 	bool has_messages;
 	uint64_t step_ns; /* when the present step began */
+	uint64_t done_ns; /* when it ended; 0: now */
 };
 
 static const char help[] =
@@ -54,6 +55,7 @@ static void on_interrupt(int signal_number)
 static void begin(struct probe *p)
 {
 	p->step_ns = ws_client_now_ns();
+	p->done_ns = 0;
 }
 
 /* Prints the step that began with begin(), and begins the next.  Returns ok. */
@@ -62,7 +64,8 @@ static bool step(struct probe *p, bool ok, const char *format, ...)
 
 static bool step(struct probe *p, bool ok, const char *format, ...)
 {
-	const double took_ms = (double)(ws_client_now_ns() - p->step_ns) / 1e6;
+	const uint64_t done_ns = p->done_ns ? p->done_ns : ws_client_now_ns();
+	const double took_ms = (double)(done_ns - p->step_ns) / 1e6;
 	va_list args;
 
 	if (ok && interrupted) {
@@ -154,13 +157,20 @@ static bool get_key(struct probe *p)
 static bool converse(struct probe *p, struct probe_peer *from, struct probe_peer *to,
                      struct bench_message *m, uint32_t number)
 {
+	const uint64_t sent_ns = ws_client_now_ns();
 	const char f = from->label;
 	const char t = to->label;
+	bool ok;
 
 	send_message(from, m, number);
-	if (!step(p, expect_ack(p, from, m, number, "accepted"),
-	          "%c sends to %c, both online: accepted (stored safely)", f, t) ||
-	    !step(p, expect_message(p, to, from, m, number), "%c receives it, unchanged", t))
+	ok = expect_ack(p, from, m, number, "accepted");
+	p->done_ns = ok ? from->stamp_ns : 0;
+	if (!step(p, ok, "%c sends to %c, both online: accepted (stored safely)", f, t))
+		return false;
+	ok = expect_message(p, to, from, m, number);
+	p->step_ns = sent_ns;
+	p->done_ns = ok ? to->stamp_ns : 0;
+	if (!step(p, ok, "%c receives it, unchanged (since it was sent)", t))
 		return false;
 	probe_peer_send(to, m->ack, m->ack_len);
 	return step(p, expect_ack(p, from, m, number, "delivered"),

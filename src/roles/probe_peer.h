@@ -37,6 +37,7 @@ struct probe_peer {
 	struct ws_client_end end; /* of the last connection that ended by itself */
 	bool has_ended;
 	struct probe_received *first, *last;
+	uint64_t stamp_ns;            /* when the last frame that was taken had come */
 	struct probe_received *taken; /* what the last frame points into */
 };
 
@@ -59,7 +60,7 @@ void probe_peer_send(struct probe_peer *peer, const uint8_t *frame, size_t len);
 bool probe_peer_expect(struct probe_peer *peer, enum bench_frame_type type,
                        struct bench_frame *frame);
 
-/* Nothing comes for so long. */
+/* Nothing comes for so long, but a `delivered` that was told before. */
 bool probe_peer_expect_silence(struct probe_peer *peer, uint64_t for_ns);
 
 #endif
