@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "io/inbox_box.h"
+#include "io/inbox_pending.h"
 #include "wire/server_frame.h"
 #include "wire/uuid_map.h"
 
@@ -31,66 +32,13 @@ struct box_op {
 	bool has_from;
 };
 
-/* A question to the log on its way. */
-enum pending_kind { PENDING_INDEX, PENDING_FETCH, PENDING_SETTLE };
-
-struct pending {
-	uint64_t corr; /* 0: answered */
-	enum pending_kind kind;
-	struct uuid owner;
-	struct cx_caller caller;
-	uint64_t id; /* settle: the entry; fetch: read after it */
-};
-
 struct shard {
 	const struct embedded_inbox_settings *settings;
 	struct uuid_map boxes;
-	struct pending *pending; /* ring in the order of asking */
-	uint32_t first, end, cap;
+	struct inbox_pending pending;
 	uint32_t sweep_at;
 	struct cx_timer sweep;
 };
-
-/* ---- questions on their way ---- */
-
-static struct pending *pending_at(const struct shard *s, uint32_t n)
-{
-	return &s->pending[n & (s->cap - 1)];
-}
-
-static void add_pending(struct shard *s, const struct pending *p)
-{
-	if (s->end - s->first == s->cap) {
-		const uint32_t cap = s->cap == 0 ? 64 : s->cap * 2;
-		struct pending *ring = malloc(cap * sizeof(*ring));
-
-		cx_assert(ring != NULL);
-		for (uint32_t n = s->first; n != s->end; n++)
-			ring[n & (cap - 1)] = *pending_at(s, n);
-		free(s->pending);
-		s->pending = ring;
-		s->cap = cap;
-	}
-	*pending_at(s, s->end) = *p;
-	s->end++;
-}
-
-/* Answers come nearly in order, so the search is short. */
-static bool take_pending(struct shard *s, uint64_t corr, struct pending *out)
-{
-	bool is_found = false;
-
-	for (uint32_t n = s->first; n != s->end && !is_found; n++) {
-		is_found = pending_at(s, n)->corr == corr;
-		if (is_found) {
-			*out = *pending_at(s, n);
-			pending_at(s, n)->corr = 0;
-		}
-	}
-	while (s->first != s->end && pending_at(s, s->first)->corr == 0)
-		s->first++;
-	return is_found;
-}
 
 /* ---- boxes ---- */
 
@@ -243,7 +191,7 @@ static void read(struct cx_ctx *ctx, struct shard *s, struct box *box, const str
 	p.id = box_at(box, n)->id - 1;
 	if (log_fetch(ctx, s->settings->log_reader, &box->owner, p.id, op->max_bytes,
 	              READ_TIMEOUT_MS, &p.corr) == CX_OK)
-		add_pending(s, &p);
+		inbox_pending_add(&s->pending, &p);
 	else
 		fail_read(ctx, op->caller, op->after);
 }
@@ -284,7 +232,7 @@ static void on_fetched(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	uint64_t last = 0;
 	uint32_t n, count = 0;
 
-	if (!take_pending(s, msg->corr, &p))
+	if (!inbox_pending_take(&s->pending, msg->corr, &p))
 		return;
 	box = uuid_map_get(&s->boxes, &p.owner);
 	if (m->outcome != LOG_OK || box == NULL) {
@@ -345,7 +293,7 @@ static void settle(struct cx_ctx *ctx, struct shard *s, struct box *box,
 		return;
 	}
 	e->state = BOX_SETTLING;
-	add_pending(s, &p);
+	inbox_pending_add(&s->pending, &p);
 }
 
 static void finish_settle(struct cx_ctx *ctx, struct shard *s, const struct pending *p,
@@ -368,7 +316,7 @@ static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	struct shard *s = state;
 	struct pending p;
 
-	if (take_pending(s, msg->corr, &p))
+	if (inbox_pending_take(&s->pending, msg->corr, &p))
 		finish_settle(ctx, s, &p,
 		              CX_MSG_AS(struct log_settled, msg)->outcome == LOG_OK);
 }
@@ -420,7 +368,7 @@ static void ask_index(struct cx_ctx *ctx, struct shard *s, struct box *box)
 		return;
 	}
 	box->loading = BOX_LOADING;
-	add_pending(s, &p);
+	inbox_pending_add(&s->pending, &p);
 }
 
 static void take_op(struct cx_ctx *ctx, struct shard *s, const struct uuid *owner,
@@ -449,7 +397,7 @@ static void on_indexed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	struct pending p;
 	struct box *box;
 
-	if (!take_pending(s, msg->corr, &p))
+	if (!inbox_pending_take(&s->pending, msg->corr, &p))
 		return;
 	box = uuid_map_get(&s->boxes, &p.owner);
 	if (box == NULL)
@@ -496,7 +444,7 @@ static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	struct pending p;
 	struct box *box;
 
-	if (!take_pending(s, msg->corr, &p))
+	if (!inbox_pending_take(&s->pending, msg->corr, &p))
 		return;
 	switch (p.kind) {
 	case PENDING_SETTLE:
@@ -550,6 +498,14 @@ static void on_spilled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	}
 }
 
+/* What ran out of time goes, from the front: the log removes its own copy by itself. */
+static void drop_expired(struct cx_ctx *ctx, const struct shard *s, struct box *box)
+{
+	while (!box_is_empty(box) && box_at(box, box->first)->state == BOX_WAITING &&
+	       is_expired(ctx, s, box_at(box, box->first)))
+		box_remove(box, box_at(box, box->first));
+}
+
 /* inv. 4.  With everything in rows the box can be made again from the index. */
 static bool is_droppable(const struct box *box, uint64_t now_ms)
 {
@@ -574,6 +530,7 @@ static void on_sweep(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 			s->sweep_at = 0;
 			break;
 		}
+		drop_expired(ctx, s, box);
 		if (is_droppable(box, cx_now_ms(ctx)))
 			drop[count++] = box;
 	}
@@ -606,7 +563,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 		box_free(box);
 	}
 	uuid_map_free(&s->boxes);
-	free(s->pending);
+	inbox_pending_free(&s->pending);
 }
 
 static const struct cx_handler handlers[] = {
