@@ -20,11 +20,6 @@ static struct uuid random_uuid(void)
 }
 /* ---- sessions ---- */
 
-struct wire_slice op_secret(const struct account *a)
-{
-	return wire_slice(a->relay->jwt_secret, a->relay->jwt_secret_len);
-}
-
 static void answer_session(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                            enum server_type type)
 {
