@@ -77,13 +77,17 @@ static double rate_of(const struct bench_report *r, uint32_t *median)
 	return n ? (double)done_in(r->stats, first, n) / n : 0;
 }
 
-/* CPU of the generator and of the server, in microseconds for each thing done. */
+/* CPU in microseconds for each thing done, over all phases: the rate of their whole seconds
+ * stands for the whole time. */
 static double cpu_us_each(const struct bench_report *r, double cpu_s)
 {
-	uint32_t median;
-	const double done = rate_of(r, &median) * r->usage->wall_s;
+	const struct bench_plan *plan = &r->run->plan;
+	const uint64_t from = plan->phase_start_ns[0] - plan->begin_ns;
+	const uint32_t first = (uint32_t)((from + BENCH_NS_A_SECOND - 1) / BENCH_NS_A_SECOND);
+	const uint32_t n = (uint32_t)r->usage->wall_s;
+	const double rate = n ? (double)done_in(r->stats, first, n) / n : 0;
 
-	return done > 0 ? cpu_s * 1e6 / done : 0;
+	return rate > 0 ? cpu_s * 1e6 / (rate * r->usage->wall_s) : 0;
 }
 
 static const char *unit_of(const struct bench_report *r)
@@ -119,8 +123,18 @@ static const char *time_text(uint64_t ns, char text[static 16])
 	return text;
 }
 
+static bool has_series(const struct bench_stats *stats)
+{
+	for (uint32_t s = 0; s < BENCH_SERIES_COUNT; s++)
+		if (stats->series[0][s] || stats->series[1][s])
+			return true;
+	return false;
+}
+
 static void table_series(const struct bench_report *r)
 {
+	if (!has_series(r->stats))
+		return;
 	printf("\n  %-10s %-8s %10s %11s %11s %11s %11s %11s\n", "latency", "phase", "count",
 	       "p50", "p90", "p99", "p99.9", "max");
 	for (uint32_t s = 0; s < BENCH_SERIES_COUNT; s++)
