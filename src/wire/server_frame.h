@@ -43,8 +43,8 @@ enum ack_status { ACK_OTHER, ACK_ACCEPTED, ACK_DELIVERED };
 
 /* Exact length of every ack frame, and a bound for every error frame whose text has at most 128
  * and whose message id at most 128 bytes. */
-#define SERVER_FRAME_ACCEPTED_LEN 84
-#define SERVER_FRAME_DELIVERED_LEN 85
+#define SERVER_FRAME_ACCEPTED_LEN 83
+#define SERVER_FRAME_DELIVERED_LEN 84
 #define SERVER_FRAME_ERROR_MAX 384
 
 const char *server_type_name(enum server_type type);

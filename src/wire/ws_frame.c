@@ -244,7 +244,7 @@ bool ws_close_code_is_valid(uint16_t code)
 
 static void close_event(struct ws_parser *p, uint8_t *at, size_t len, struct ws_event *event)
 {
-	uint16_t code;
+	uint16_t code = 0;
 
 	p->state = DEAD;
 	if (len == 0) {
@@ -252,7 +252,8 @@ static void close_event(struct ws_parser *p, uint8_t *at, size_t len, struct ws_
 			(struct ws_event){ .type = WS_EVENT_CLOSE, .code = WS_CLOSE_NO_STATUS };
 		return;
 	}
-	code = len >= 2 ? (uint16_t)(at[0] << 8 | at[1]) : 0;
+	if (len >= 2)
+		code = (uint16_t)(at[0] << 8 | at[1]);
 	if (!ws_close_code_is_valid(code))
 		fail(p, event, WS_CLOSE_PROTOCOL);
 	else if (!utf8_is_valid(wire_slice(at + 2, len - 2)))
