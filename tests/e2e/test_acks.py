@@ -106,6 +106,38 @@ async def delivered_waits(t):
     equal(c.seen[0]["type"], "connectSuccess", "the first frame")
 
 
+@test("a `delivered` that came does not come again at each later connection")
+async def delivered_ends(t):
+    s = await t.server()
+    a, b = await t.users(s, 2)
+    sent = [await a.post(b.user) for _ in range(3)]
+    for m in sent:
+        await b.get(m)
+        await b.settle(m["id"])
+    for m in sent:
+        await a.delivered(m["id"])
+    for _ in range(2):  # at least once: a relay that is not sure may say it once more
+        await a.ping()
+        await a.close()
+        a = await t.again(s, a.user)
+        await asyncio.sleep(0.3)
+    sentinel = await b.post(a.user)
+    await a.get(sentinel)
+    equal(a.count("ack", status="delivered"), 0, "old receipts on the third connection")
+
+
+@test("receipts do not fill the inbox of who sends much", timeout=90)
+async def receipts_quota(t):
+    s = await t.private("receipts", INBOX_MAX_MESSAGES="5")
+    a, b = await t.users(s, 2)
+    for _ in range(12):
+        m = await a.post(b.user)
+        await b.get(m)
+        await b.settle(m["id"])
+        await a.delivered(m["id"])
+    await a.get(await b.post(a.user))
+
+
 @test("only status `delivered` acts; other words have no effect and no answer")
 async def other_status(t):
     s = await t.server()

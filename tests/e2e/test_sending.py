@@ -75,7 +75,11 @@ async def ids(t):
                  lambda u: u[:14] + "0" + u[15:19] + "0" + u[20:]):
         await b.get(await a.post(b.user, id=make(mid())))
     u = mid()
-    for bad in ("", "1", u[:-1], u + "0", u.replace("-", ""), "{" + u + "}", "g" + u[1:],
+    await a.send("sendMessage", a.chat(b.user, id=""))
+    e = await a.take("error")  # an empty id may be no id to echo
+    equal((e["payload"]["code"], e["payload"].get("messageId", "")), ("INVALID_MESSAGE_ID", ""),
+          "an empty id")
+    for bad in ("1", u[:-1], u + "0", u.replace("-", ""), "{" + u + "}", "g" + u[1:],
                 u.replace("-", "_"), " " + u[1:], u[:35] + "\0"):
         await a.refused(a.chat(b.user, id=bad), "INVALID_MESSAGE_ID")
     equal(b.count("message"), 3, "messages delivered")
