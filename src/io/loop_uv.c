@@ -1,25 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/loop_uv.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <uv.h>
 
 #define WORKERS_MAX 64
+#define EVENTS_A_POLL \
+	32 /* few, so that what one poll read is still in the cache for its actors */
 
 struct loop {
 	uv_loop_t uv; /* first: the loop handed out is this */
-	uv_poll_t wake;
-	uv_timer_t timeout;
-	int wake_fd;
+	int epoll_fd;
+	struct loop_watch wake;  /* an eventfd */
+	struct loop_watch inner; /* libuv's own epoll descriptor */
+	bool inner_is_ready;
+	struct epoll_event *batch; /* what this poll got, from the next one on */
+	int batch_left;
 	unsigned worker;
 	void (*leave)(void *arg);
 	void *leave_arg;
 };
 
 static struct loop *loops[WORKERS_MAX]; /* written by open and close only */
+
+static struct loop *loop_of(uv_loop_t *uv)
+{
+	return (struct loop *)(void *)uv;
+}
 
 static void end_turn(struct loop *l)
 {
@@ -31,35 +44,78 @@ static void end_turn(struct loop *l)
 	leave(l->leave_arg);
 }
 
-static void on_wake(uv_poll_t *handle, int status, int events)
+static void on_wake(struct loop_watch *watch, unsigned events)
 {
-	const struct loop *l = handle->data;
 	uint64_t count;
 
-	(void)status;
 	(void)events;
-	if (read(l->wake_fd, &count, sizeof(count)) < 0)
+	if (read(watch->fd, &count, sizeof(count)) < 0)
 		return; /* EAGAIN: a wake-up that an earlier read took along */
 }
 
-/* Only there to end the wait. */
-static void on_timeout(uv_timer_t *handle)
+static void on_inner(struct loop_watch *watch, unsigned events)
 {
-	(void)handle;
+	struct loop *l =
+		(struct loop *)(void *)((uint8_t *)watch - offsetof(struct loop, inner));
+
+	(void)events;
+	l->inner_is_ready = true;
 }
 
-static enum cx_err start_handles(struct loop *l)
+/* The events of this batch that were not looked at yet must not reach a dead watch. */
+static void forget(struct loop *l, const struct loop_watch *watch)
 {
-	int err;
+	for (int i = 0; i < l->batch_left; i++)
+		if (l->batch[i].data.ptr == watch)
+			l->batch[i].data.ptr = NULL;
+}
 
-	if (uv_timer_init(&l->uv, &l->timeout) != 0)
-		return CX_EIO;
-	err = uv_poll_init(&l->uv, &l->wake, l->wake_fd);
-	if (err == 0) {
-		l->wake.data = l;
-		err = uv_poll_start(&l->wake, UV_READABLE, on_wake);
+enum cx_err loop_uv_watch(uv_loop_t *loop, struct loop_watch *watch, unsigned events)
+{
+	struct loop *l = loop_of(loop);
+	struct epoll_event ev = {
+		.events = (events & LOOP_READABLE ? EPOLLIN : 0u) |
+		          (events & LOOP_WRITABLE ? EPOLLOUT : 0u),
+		.data = { .ptr = watch },
+	};
+	const int op = events == 0          ? EPOLL_CTL_DEL
+	               : watch->events == 0 ? EPOLL_CTL_ADD
+	                                    : EPOLL_CTL_MOD;
+
+	if (events == watch->events)
+		return CX_OK;
+	if (epoll_ctl(l->epoll_fd, op, watch->fd, &ev) != 0) {
+		cx_assert(errno == ENOMEM || errno == ENOSPC);
+		return CX_ENOMEM;
 	}
-	return err == 0 ? CX_OK : CX_EIO;
+	if (events == 0)
+		forget(l, watch);
+	watch->events = events;
+	return CX_OK;
+}
+
+static enum cx_err open_fds(struct loop *l)
+{
+	enum cx_err err;
+
+	l->wake = (struct loop_watch){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+		                       .fn = on_wake };
+	l->inner = (struct loop_watch){ .fd = uv_backend_fd(&l->uv), .fn = on_inner };
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epoll_fd < 0 || l->wake.fd < 0)
+		return CX_EIO;
+	err = loop_uv_watch(&l->uv, &l->wake, LOOP_READABLE);
+	if (err == CX_OK)
+		err = loop_uv_watch(&l->uv, &l->inner, LOOP_READABLE);
+	return err;
+}
+
+static void close_fds(struct loop *l)
+{
+	if (l->epoll_fd >= 0)
+		close(l->epoll_fd);
+	if (l->wake.fd >= 0)
+		close(l->wake.fd);
 }
 
 static enum cx_err loop_open(void *arg, unsigned worker, void **out)
@@ -73,39 +129,66 @@ static enum cx_err loop_open(void *arg, unsigned worker, void **out)
 	if (l == NULL)
 		return CX_ENOMEM;
 	l->worker = worker;
-	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (l->wake_fd < 0)
-		goto free_loop;
 	if (uv_loop_init(&l->uv) != 0)
-		goto close_fd;
-	if (start_handles(l) != CX_OK)
+		goto free_loop;
+	if (open_fds(l) != CX_OK)
 		goto close_uv;
 	loops[worker] = l;
 	*out = &l->uv;
 	return CX_OK;
 close_uv:
-	uv_run(&l->uv, UV_RUN_NOWAIT);
+	close_fds(l);
 	uv_loop_close(&l->uv);
-close_fd:
-	close(l->wake_fd);
 free_loop:
 	free(l);
 	return CX_EIO;
 }
 
+/* How long the poll may wait, with libuv's timers and what it has to do at once. */
+static int wait_ms(struct loop *l, int timeout_ms)
+{
+	int inner_ms;
+
+	if (timeout_ms == 0)
+		return 0;
+	uv_update_time(&l->uv);
+	inner_ms = uv_backend_timeout(&l->uv);
+	return inner_ms >= 0 && (timeout_ms < 0 || inner_ms < timeout_ms) ? inner_ms
+	                                                                  : timeout_ms;
+}
+
+static unsigned events_of(const struct loop_watch *watch, uint32_t got)
+{
+	unsigned events = 0;
+
+	if (got & (EPOLLERR | EPOLLHUP))
+		return LOOP_READABLE | (watch->events & LOOP_WRITABLE);
+	if (got & EPOLLIN)
+		events |= LOOP_READABLE;
+	if (got & EPOLLOUT)
+		events |= LOOP_WRITABLE;
+	return events;
+}
+
 static void loop_poll(void *loop, int timeout_ms)
 {
 	struct loop *l = loop;
+	struct epoll_event events[EVENTS_A_POLL];
+	const int n = epoll_wait(l->epoll_fd, events, EVENTS_A_POLL, wait_ms(l, timeout_ms));
 
-	if (timeout_ms == 0) {
+	l->batch = events;
+	for (int i = 0; i < n; i++) {
+		struct loop_watch *watch = events[i].data.ptr;
+
+		l->batch = &events[i + 1];
+		l->batch_left = n - i - 1;
+		if (watch != NULL)
+			watch->fn(watch, events_of(watch, events[i].events));
+	}
+	l->batch_left = 0;
+	if (l->inner_is_ready || uv_backend_timeout(&l->uv) == 0) {
+		l->inner_is_ready = false;
 		uv_run(&l->uv, UV_RUN_NOWAIT);
-	} else if (timeout_ms < 0) {
-		uv_run(&l->uv, UV_RUN_ONCE);
-	} else {
-		uv_update_time(&l->uv); /* else the wait is shorter by the turns since */
-		uv_timer_start(&l->timeout, on_timeout, (uint64_t)timeout_ms, 0);
-		uv_run(&l->uv, UV_RUN_ONCE);
-		uv_timer_stop(&l->timeout);
 	}
 	end_turn(l);
 }
@@ -115,7 +198,7 @@ static void loop_wake(void *loop)
 	const struct loop *l = loop;
 	const uint64_t one = 1;
 
-	if (write(l->wake_fd, &one, sizeof(one)) < 0)
+	if (write(l->wake.fd, &one, sizeof(one)) < 0)
 		return; /* EAGAIN: the counter is full, so it is awake */
 }
 
@@ -131,14 +214,12 @@ static void loop_close(void *loop)
 {
 	struct loop *l = loop;
 
-	uv_close((uv_handle_t *)&l->wake, NULL);
-	uv_close((uv_handle_t *)&l->timeout, NULL);
 	for (int turns = 0; turns < 100 && uv_run(&l->uv, UV_RUN_NOWAIT) != 0; turns++)
 		end_turn(l);
 	uv_walk(&l->uv, close_handle, NULL);
 	uv_run(&l->uv, UV_RUN_NOWAIT);
 	cx_assert(uv_loop_close(&l->uv) == 0);
-	close(l->wake_fd);
+	close_fds(l);
 	loops[l->worker] = NULL;
 	free(l);
 }
@@ -157,7 +238,7 @@ uv_loop_t *loop_uv_of(unsigned worker)
 
 void loop_uv_at_end(uv_loop_t *loop, void (*leave)(void *arg), void *arg)
 {
-	struct loop *l = (struct loop *)(void *)loop;
+	struct loop *l = loop_of(loop);
 
 	end_turn(l);
 	l->leave = leave;

@@ -233,7 +233,7 @@ void ws_head_readable(struct ws_conn *c)
 		had = c->carry_len;
 		memcpy(a->recv_buf, c->carry, had);
 	}
-	n = recv(c->fd, a->recv_buf + had, WS_RECV_BYTES - had, 0);
+	n = recv(c->watch.fd, a->recv_buf + had, WS_RECV_BYTES - had, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		ws_conn_poll(c);
 		return;
@@ -269,7 +269,7 @@ static void welcome(struct ws_adapter *a, int fd)
 	ws_count(&a->figures.accepted, 1);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c = ws_conn_new(a);
-	c->fd = fd;
+	c->watch.fd = fd;
 	c->began_ms = now_ms;
 	c->phase = WS_HEAD;
 	c->counted = WS_COUNTED_HANDSHAKE;
@@ -291,15 +291,23 @@ static void welcome(struct ws_adapter *a, int fd)
 		ws_head_readable(c); /* the request is often here already */
 }
 
-static void on_acceptable(uv_poll_t *handle, int status, int events)
+static void set_listening(struct ws_adapter *a, unsigned events)
 {
-	struct ws_adapter *a = handle->data;
+	const enum cx_err err = loop_uv_watch(a->loop, &a->listener, events);
 
-	(void)status;
+	cx_assert(err == CX_OK);
+}
+
+static void on_acceptable(struct loop_watch *watch, unsigned events)
+{
+	struct ws_adapter *a =
+		(struct ws_adapter *)(void *)((uint8_t *)watch -
+	                                      offsetof(struct ws_adapter, listener));
+
 	(void)events;
 	ws_enter(a);
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		const int fd = accept4(a->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		const int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
 			welcome(a, fd);
@@ -307,7 +315,7 @@ static void on_acceptable(uv_poll_t *handle, int status, int events)
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
 			cx_log(CX_WARN, "websocket.accept_failed", "errno=%d", errno);
-			uv_poll_stop(&a->listen_poll); /* the tick starts it again */
+			set_listening(a, 0); /* the tick starts it again */
 			a->is_choked = true;
 			ws_tick_later(a);
 			return;
@@ -317,35 +325,27 @@ static void on_acceptable(uv_poll_t *handle, int status, int events)
 	}
 }
 
-static void listen_again(struct ws_adapter *a)
-{
-	const int err = uv_poll_start(&a->listen_poll, UV_READABLE, on_acceptable);
-
-	cx_assert(err == 0);
-}
-
 void ws_accept_start(struct ws_adapter *a)
 {
-	if (a->is_listening || a->listen_fd < 0)
+	if (a->is_listening || a->listener.fd < 0)
 		return;
-	if (listen(a->listen_fd, BACKLOG) != 0 ||
-	    uv_poll_init(a->loop, &a->listen_poll, a->listen_fd) != 0) {
+	if (listen(a->listener.fd, BACKLOG) != 0) {
 		cx_log(CX_ERROR, "websocket.listen_failed", "errno=%d", errno);
 		return;
 	}
-	a->listen_poll.data = a;
+	a->listener.fn = on_acceptable;
 	a->is_listening = true;
-	listen_again(a);
+	set_listening(a, LOOP_READABLE);
 }
 
 void ws_accept_stop(struct ws_adapter *a)
 {
 	if (a->is_listening)
-		uv_close((uv_handle_t *)&a->listen_poll, NULL);
+		set_listening(a, 0);
 	a->is_listening = false;
-	if (a->listen_fd >= 0)
-		close(a->listen_fd);
-	a->listen_fd = -1;
+	if (a->listener.fd >= 0)
+		close(a->listener.fd);
+	a->listener.fd = -1;
 }
 
 /* Over its deadline. */
@@ -374,7 +374,7 @@ bool ws_deadlines(struct ws_adapter *a, uint64_t now_ms)
 	}
 	if (a->is_choked && a->is_listening) {
 		a->is_choked = false;
-		listen_again(a);
+		set_listening(a, LOOP_READABLE);
 	}
 	return is_waiting;
 }

@@ -46,7 +46,7 @@ struct ws_conn *ws_conn_new(struct ws_adapter *a)
 	c->adapter = a;
 	c->index = index;
 	c->gen = gen;
-	c->fd = -1;
+	c->watch.fd = -1;
 	return c;
 }
 
@@ -62,18 +62,10 @@ struct ws_conn *ws_conn_at(struct ws_adapter *a, uint32_t index, uint32_t gen)
 
 void ws_conn_release(struct ws_conn *c)
 {
-	if (c->phase != WS_FREE || c->is_dirty || c->has_poll)
+	if (c->phase != WS_FREE || c->is_dirty)
 		return;
 	c->next = c->adapter->free_conns;
 	c->adapter->free_conns = c;
-}
-
-static void on_poll_closed(uv_handle_t *handle)
-{
-	struct ws_conn *c = handle->data;
-
-	c->has_poll = false;
-	ws_conn_release(c);
 }
 
 static void count_out(struct ws_conn *c)
@@ -98,13 +90,13 @@ void ws_conn_free(struct ws_conn *c)
 	ws_carry_drop(c);
 	cx_buf_unref(c->msg);
 	c->msg = NULL;
-	if (c->has_poll)
-		uv_close((uv_handle_t *)&c->poll, on_poll_closed);
+	if (loop_uv_watch(c->adapter->loop, &c->watch, 0) != CX_OK)
+		cx_assert(false); /* taking out needs no memory */
 	if (c->tls != NULL)
 		SSL_free(c->tls);
 	c->tls = NULL;
-	close(c->fd);
-	c->fd = -1;
+	close(c->watch.fd);
+	c->watch.fd = -1;
 	ws_conn_release(c);
 }
 
@@ -163,23 +155,21 @@ void ws_tick_later(struct ws_adapter *a)
 		cx_timer_arm(a->ctx, &a->timer, WS_TICK_MS, TIMER_A);
 }
 
-static void on_poll(uv_poll_t *handle, int status, int events)
+static void on_event(struct loop_watch *watch, unsigned events)
 {
-	struct ws_conn *c = handle->data;
+	struct ws_conn *c = (struct ws_conn *)(void *)watch;
 
 	ws_enter(c->adapter);
-	if (status < 0)
-		events = UV_READABLE; /* the read will tell */
-	if (events & UV_WRITABLE) {
+	if (events & LOOP_WRITABLE) {
 		if (c->is_blocked) {
 			c->is_blocked = false;
 			ws_mark_dirty(c);
 		}
 		if (c->tls_wants_write)
-			events |= UV_READABLE;
+			events |= LOOP_READABLE;
 		c->tls_wants_write = false;
 	}
-	if (!(events & UV_READABLE)) {
+	if (!(events & LOOP_READABLE)) {
 		ws_conn_poll(c);
 		return;
 	}
@@ -199,37 +189,28 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 	}
 }
 
-static int events_wanted(const struct ws_conn *c)
+static unsigned events_wanted(const struct ws_conn *c)
 {
-	int events = 0;
+	unsigned events = 0;
 
 	if (c->is_held)
 		return 0;
 	if (c->phase == WS_HEAD || (c->phase == WS_OPEN && !c->is_paused) ||
 	    (c->phase == WS_CLOSING && !c->saw_eof))
-		events |= UV_READABLE;
+		events |= LOOP_READABLE;
 	if (c->is_blocked || c->tls_wants_write)
-		events |= UV_WRITABLE;
+		events |= LOOP_WRITABLE;
 	return events;
 }
 
 void ws_conn_poll(struct ws_conn *c)
 {
-	const int events = events_wanted(c);
-	int err = 0;
+	const unsigned events = events_wanted(c);
+	enum cx_err err;
 
-	if (events == c->polling || c->phase == WS_FREE)
+	if (events == c->watch.events || c->phase == WS_FREE)
 		return;
-	if (!c->has_poll) {
-		err = uv_poll_init(c->adapter->loop, &c->poll, c->fd);
-		cx_assert(err == 0);
-		c->poll.data = c;
-		c->has_poll = true;
-	}
-	c->polling = (uint8_t)events;
-	if (events == 0)
-		uv_poll_stop(&c->poll);
-	else
-		err = uv_poll_start(&c->poll, events, on_poll);
-	cx_assert(err == 0);
+	c->watch.fn = on_event;
+	err = loop_uv_watch(c->adapter->loop, &c->watch, events);
+	cx_assert(err == CX_OK);
 }

@@ -6,10 +6,10 @@
  * Invariants:
  * 1. A connection's memory and its place in the table live as long as the adapter; `gen` changes when
  *    it is given back, so a late message for it is ignored.
- * 2. Every socket has two descriptors while libwebsockets works on it: ours (conn->fd) and a duplicate,
+ * 2. Every socket has two descriptors while libwebsockets works on it: ours (conn->watch.fd) and a duplicate,
  *    which is libwebsockets' to close.  ws_lws_take() puts a dead socket in the duplicate's place, so
  *    libwebsockets can end its side as it likes without touching the connection.
- * 3. Our uv_poll and libwebsockets never read one socket at the same time.
+ * 3. Our watch and libwebsockets never read one socket at the same time.
  * 4. Output is strictly in order: one queue for each connection, written from its head. */
 #ifndef IO_WEBSOCKET_INTERNAL_H
 #define IO_WEBSOCKET_INTERNAL_H
@@ -22,6 +22,7 @@
 
 #include <cx/io.h>
 
+#include "io/loop_uv.h"
 #include "io/websocket.h"
 #include "io/websocket_head.h"
 #include "wire/ws_frame.h"
@@ -66,7 +67,7 @@ struct ws_out_queue {
 };
 
 struct ws_conn {
-	uv_poll_t poll; /* of fd */
+	struct loop_watch watch; /* first; its fd is the socket */
 	struct ws_adapter *adapter;
 	struct ws_conn *next, *prev; /* in adapter->lists[list] */
 	struct ws_conn *dirty_next;
@@ -87,13 +88,9 @@ struct ws_conn {
 	uint32_t path_len; /* of a request, in msg */
 	uint32_t frames_in, bytes_in; /* delivered, not consumed */
 	uint32_t index, gen;
-	int fd;
-	uint16_t peer_code;
 	uint8_t phase;
-	uint8_t polling;    /* UV events asked for */
 	uint8_t list;       /* enum ws_list */
 	uint8_t counted;    /* enum ws_counted: in ws_shared */
-	bool has_poll : 1;  /* poll is initialised */
 	bool is_dirty : 1;
 	bool is_blocked : 1; /* the kernel's send buffer is full */
 	bool is_held : 1;    /* TLS: taken, but libwebsockets still has the SSL */
@@ -140,13 +137,13 @@ struct ws_adapter {
 	struct cx_ref self;
 	uv_loop_t *loop;
 	struct cx_ctx *ctx; /* while a turn of the actor runs, else NULL */
-	int listen_fd;
-	uv_poll_t listen_poll;
+	struct loop_watch listener;
 	bool is_listening, is_draining, is_choked; /* choked: out of descriptors */
 	uint32_t jitter_ms;
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
-	SSL_CTX *tls;
+	SSL_CTX *tls;        /* libwebsockets'; NULL: plain */
+	SSL_CTX *unused_tls; /* where it wants one for clients */
 	struct ws_conn *adopting;
 	struct ws_conn **chunks;
 	uint32_t chunk_count, free_count;
@@ -183,7 +180,7 @@ struct ws_conn *ws_conn_new(struct ws_adapter *a);
 struct ws_conn *ws_conn_at(struct ws_adapter *a, uint32_t index, uint32_t gen);
 /* Gives the socket and all that hangs on it back.  Late events find gen changed. */
 void ws_conn_free(struct ws_conn *c);
-/* Put a freed one back, when nobody holds a pointer to it any more (loop, dirty list). */
+/* Put a freed one back, when the dirty list does not hold it any more. */
 void ws_conn_release(struct ws_conn *c);
 /* Move into a list, and out of the one it was in; its deadline is counted from now. */
 void ws_conn_list(struct ws_conn *c, enum ws_list list);
@@ -199,7 +196,7 @@ void ws_accept_stop(struct ws_adapter *a);
 void ws_head_readable(struct ws_conn *c);
 /* Close what is over its deadline; true when something still waits. */
 bool ws_deadlines(struct ws_adapter *a, uint64_t now_ms);
-/* The handshake is done, c->fd (and c->tls) is ours. */
+/* The handshake is done, the socket (and c->tls) is ours. */
 void ws_established(struct ws_conn *c);
 /* One more WebSocket, if max_connections allows it. */
 bool ws_reserve_open(struct ws_conn *c);

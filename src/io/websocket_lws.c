@@ -70,7 +70,7 @@ static void on_destroy(struct ws_conn *c)
 	}
 	c->is_held = false;
 	SSL_set_shutdown(c->tls, 0);
-	cx_assert(SSL_set_fd(c->tls, c->fd) == 1);
+	cx_assert(SSL_set_fd(c->tls, c->watch.fd) == 1);
 	ws_mark_dirty(c);
 	if (c->is_early)
 		ws_fail(c, WS_CLOSE_PROTOCOL);
@@ -314,6 +314,8 @@ static void fill_info(struct ws_adapter *a, struct lws_context_creation_info *in
 	info->uid = -1;
 	if (s->tls_cert_file != NULL) {
 		info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+		/* else it makes one of its own for each vhost, with all the system's authorities */
+		info->provided_client_ssl_ctx = a->unused_tls;
 		info->ssl_cert_filepath = s->tls_cert_file;
 		info->ssl_private_key_filepath = s->tls_key_file;
 	}
@@ -325,6 +327,8 @@ enum cx_err ws_lws_open(struct ws_adapter *a, const char **error_text)
 	void *loops[1] = { a->loop };
 
 	last_error[0] = '\0';
+	a->unused_tls = SSL_CTX_new(TLS_client_method());
+	cx_assert(a->unused_tls != NULL);
 	lws_set_log_level(LLL_ERR, on_log);
 	fill_info(a, &info, loops);
 	a->lws = lws_create_context(&info);
@@ -352,12 +356,14 @@ void ws_lws_finish(struct ws_adapter *a)
 {
 	if (a->lws != NULL) /* with a foreign loop the first call only began it */
 		lws_context_destroy(a->lws);
+	SSL_CTX_free(a->unused_tls);
+	a->unused_tls = NULL;
 }
 
 void ws_lws_adopt(struct ws_conn *c, const char *bytes, size_t len)
 {
 	struct ws_adapter *a = c->adapter;
-	const int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+	const int fd = fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
 	const uint32_t gen = c->gen;
 
 	if (fd < 0) {

@@ -191,7 +191,7 @@ static ssize_t batch_write(struct ws_conn *c, struct batch *b)
 
 	if (b->count == 1)
 		return ws_send_some(c, b->iov[0].iov_base, b->iov[0].iov_len);
-	return sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return sendmsg(c->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* The kernel has n more bytes. */
@@ -245,7 +245,7 @@ static void drained(struct ws_conn *c)
 		return;
 	c->fin_sent = true;
 	ws_tls_goodbye(c);
-	shutdown(c->fd, SHUT_WR);
+	shutdown(c->watch.fd, SHUT_WR);
 	if (c->saw_eof)
 		broken(c);
 }

@@ -111,7 +111,7 @@ static enum cx_err open_listeners(struct websocket_settings *s, uint16_t *bound_
 			                      : "BIND: not an address of this machine";
 			return CX_EIO;
 		}
-		all[i]->listen_fd = fd;
+		all[i]->listener.fd = fd;
 		if (getsockname(fd, (struct sockaddr *)(void *)&addr, &len) != 0)
 			return CX_EIO;
 	}
@@ -160,7 +160,7 @@ static enum cx_err add_adapter(struct websocket_settings *s, unsigned index)
 	memset(a, 0, sizeof(*a));
 	a->settings = s;
 	a->index = index;
-	a->listen_fd = -1;
+	a->listener.fd = -1;
 	a->loop = loop_uv_of(index);
 	a->recv_buf = malloc(WS_RECV_BYTES);
 	a->stage = malloc(WS_STAGE_BYTES);
@@ -233,8 +233,8 @@ void websocket_teardown(void)
 		struct ws_adapter *a = all[i];
 
 		ws_lws_finish(a);
-		if (a->listen_fd >= 0)
-			close(a->listen_fd);
+		if (a->listener.fd >= 0)
+			close(a->listener.fd);
 		for (uint32_t n = 0; n < a->chunk_count; n++)
 			free(a->chunks[n]);
 		free(a->chunks);

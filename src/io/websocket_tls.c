@@ -61,7 +61,7 @@ ssize_t ws_recv(struct ws_conn *c, void *bytes, size_t len)
 	int n;
 
 	if (c->tls == NULL)
-		return recv(c->fd, bytes, len, 0);
+		return recv(c->watch.fd, bytes, len, 0);
 	ERR_clear_error();
 	n = SSL_read(c->tls, bytes, (int)len);
 	if (n > 0)
@@ -77,7 +77,7 @@ ssize_t ws_send_some(struct ws_conn *c, const void *bytes, size_t len)
 	int n;
 
 	if (c->tls == NULL)
-		return send(c->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		return send(c->watch.fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	ERR_clear_error();
 	n = SSL_write(c->tls, bytes, (int)len);
 	if (n > 0)
