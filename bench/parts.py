@@ -41,6 +41,10 @@ def relay(opt, folder, **env):
     })
 
 
+def latency_ms(result, phase, series, which="p99"):
+    return result["latency_ns"][phase][series][which] / 1e6
+
+
 # --- what the disk and SQLite alone can do -----------------------------------------------------
 
 
@@ -81,12 +85,12 @@ def floor(opt, report):
 # --- echo --------------------------------------------------------------------------------------
 
 
-def echo_rate(opt, server, connections, busy):
+def echo_rate(opt, server, connections, cpu_us):
     result = generator(opt.binary, server.url(), "--mode", "echo", "--connections", connections,
                        "--inflight", 1, "--size", SIZE, "--duration", opt.seconds, "--warmup", 1,
                        "--server-pid", server.pid, cpu=CPUS[-1])
-    busy.add(result["server"]["cpu_percent"])
-    return result["per_second"]
+    cpu_us.add(result["server_cpu_us_each"])
+    return result["per_s"]
 
 
 def echo(opt, report):
@@ -96,14 +100,14 @@ def echo(opt, report):
             Server([binary, "echo"], folder / "ours", env={"WORKER_THREADS": "1"},
                    cpu=CPUS[0]) as ours:
         for connections in (100, 1000, 10000):
-            busy = {"ours": Series(), "theirs": Series()}
+            cpu_us = {"ours": Series(), "theirs": Series()}
             got = alternate(opt.runs,
-                            ours=lambda: echo_rate(opt, ours, connections, busy["ours"]),
-                            theirs=lambda: echo_rate(opt, theirs, connections, busy["theirs"]))
+                            ours=lambda: echo_rate(opt, ours, connections, cpu_us["ours"]),
+                            theirs=lambda: echo_rate(opt, theirs, connections, cpu_us["theirs"]))
             share = got["ours"].median / got["theirs"].median
             report.row("echo", f"{connections:,}", got["ours"].text(), got["theirs"].text(),
                        f"{share:.2f}",
-                       f"{busy['ours'].median:.0f} / {busy['theirs'].median:.0f} %",
+                       f"{cpu_us['ours'].median:.2f} / {cpu_us['theirs'].median:.2f}",
                        report.judge("echo", f"{connections} connections, {share:.2f}",
                                     share >= 0.9, "at least 0.9"))
 
@@ -155,7 +159,7 @@ def connect(opt, report):
 
         def rate():
             return generator(opt.binary, server.url(), *common, "--duration", opt.seconds,
-                             "--warmup", 1)["per_second"]
+                             "--warmup", 1)["per_s"]
 
         got = alternate(opt.runs, ours=rate)["ours"]
         report.row("connect", "handshake and `connect`, a second", got.text(),
@@ -165,9 +169,9 @@ def connect(opt, report):
         for _ in range(opt.runs):
             storm = generator(opt.binary, server.url(), *common, "--storm", 10000, "--pairs", 64,
                               "--duration", max(10, opt.seconds), timeout=900)
-            served.add(storm["phases"][1]["latency"]["served"]["max_ms"] / 1e3)
-            before.add(storm["phases"][0]["latency"]["receipt"]["p99_ms"])
-            during.add(storm["phases"][1]["latency"]["receipt"]["p99_ms"])
+            served.add(latency_ms(storm, "storm", "served", "max") / 1e3)
+            before.add(latency_ms(storm, "quiet", "receipt"))
+            during.add(latency_ms(storm, "storm", "receipt"))
         report.row("connect", "10,000 at once, the last served after s", served.text(2),
                    report.judge("connect", f"storm {served.median:.2f} s", served.median <= 3,
                                 "at most 3 s"))
@@ -196,7 +200,7 @@ def relay_mode(opt, report, server, folder, floors, senders, in_flight, target):
     got = alternate(
         opt.runs,
         ours=lambda: generator(opt.binary, server.url(), *options, "--duration",
-                               opt.seconds)["per_second"],
+                               opt.seconds)["per_s"],
         redis=lambda: redis_rate(opt, senders, in_flight))
     ours, redis = got["ours"].median, got["redis"].median
     verdict = report.judge("relay", f"{senders} x {in_flight}: {ours:,.0f}/s", ours >= target,
@@ -217,7 +221,7 @@ def relay_latency(opt, report, server, folder, rate):
         disk_p99.add(disk_p99_ms(opt))
         result = generator(opt.binary, server.url(), *relay_options(senders, in_flight, folder),
                            "--rate", round(rate / 2), "--duration", opt.seconds)
-        p99.add(result["latency"]["receipt"]["p99_ms"])
+        p99.add(latency_ms(result, "run", "receipt"))
     limit = 4 * disk_p99.median + 2
     report.note("relay", f"At {rate / 2:,.0f} messages/s (half of the first row), p99 from send"
                 f" to receipt: {p99.text(2)} ms; the disk's own p99 in the same run:"
@@ -252,11 +256,11 @@ def login(opt, report):
     alone, beside = Series(), Series()
     with relay(opt, folder) as server:
         for _ in range(opt.runs):
-            phases = generator(opt.binary, server.url(), "--mode", "login", "--pairs", 64,
+            result = generator(opt.binary, server.url(), "--mode", "login", "--pairs", 64,
                                "--logins", 100, "--duration", max(10, opt.seconds), "--tokens",
-                               folder / "users", timeout=600)["phases"]
-            alone.add(phases[0]["latency"]["receipt"]["p99_ms"])
-            beside.add(phases[1]["latency"]["receipt"]["p99_ms"])
+                               folder / "users", timeout=600)
+            alone.add(latency_ms(result, "quiet", "receipt"))
+            beside.add(latency_ms(result, "logins", "receipt"))
     ratio = beside.median / alone.median
     report.row("login", alone.text(2), beside.text(2), f"{ratio:.2f}",
                report.judge("login", f"{ratio:.2f}", ratio <= 1.5, "at most 1.5"))
@@ -267,7 +271,7 @@ ALL = {
     "floor": ("The floor: SQLite's group commit alone",
               ["way", "messages/s", "p50 of a commit, ms", "p99, ms"], floor),
     "echo": ("Echo, 256-byte frames, one worker, frames/s",
-             ["connections", "construct echo", "bare epoll", "share", "CPU of the servers",
+             ["connections", "construct echo", "bare epoll", "share", "CPU us a frame, ours / theirs",
               "target"], echo),
     "memory": ("Memory of an idle authenticated connection",
                ["", "MB at 1,000", "MB at 10,000", "KB a connection", "target"], memory),
