@@ -403,17 +403,20 @@ enum cx_err sqlite_engine_open(struct sqlite_engine *e, const struct sqlite_sett
 	return CX_OK;
 }
 
+void sqlite_engine_release(struct sqlite_engine *e)
+{
+	forget_plan(e);
+	cx_buf_unref(e->committed);
+	e->committed = NULL;
+	sqlite_index_free(&e->index);
+}
+
 void sqlite_engine_close(struct sqlite_engine *e)
 {
-	if (e->in_transaction || e->plan_count > 0) {
-		take_back(e);
-		forget_plan(e);
-	}
-	cx_buf_unref(e->committed);
+	sqlite_engine_release(e);
 	sqlite_db_close(&e->db, e->sql, SQLITE_WRITER_SQL_COUNT);
 	sqlite_ids_free(&e->ids);
 	sqlite_ids_free(&e->gone);
-	sqlite_index_free(&e->index);
 	free(e->plan);
 	free(e->deltas);
 	free(e->moved);

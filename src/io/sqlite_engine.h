@@ -94,6 +94,8 @@ void sqlite_clock(struct sqlite_engine *e, uint64_t now_ms, int64_t wall_ms);
 CX_NODISCARD enum cx_err sqlite_engine_open(struct sqlite_engine *e,
                                             const struct sqlite_settings *settings,
                                             uint64_t now_ms, int64_t wall_ms);
+/* Gives back every buffer, on the thread that made them; only closing may follow. */
+void sqlite_engine_release(struct sqlite_engine *e);
 void sqlite_engine_close(struct sqlite_engine *e);
 
 /* LOG_OK (*id is its id), LOG_DUPLICATE, LOG_NO_OWNER, LOG_INBOX_FULL or LOG_FAILED.

@@ -292,8 +292,10 @@ static void stop(struct cx_ctx *ctx, void *state)
 {
 	struct writer *const w = state;
 
-	if (w->engine != NULL)
+	if (w->engine != NULL) {
 		commit(ctx, w);
+		sqlite_engine_release(w->engine);
+	}
 	free(w->answers);
 	w->answers = NULL;
 }

@@ -90,9 +90,11 @@ static inline struct uuid id_of(uint64_t n)
 }
 
 static inline enum log_outcome append_len(struct fixture *f, uint64_t owner, uint64_t peer,
-					  uint64_t key, size_t len, uint64_t *id)
+                                          uint64_t key, size_t len, uint64_t *id)
 {
-	struct log_append_msg m = { .owner = id_of(owner), .peer = id_of(peer), .key = id_of(key) };
+	struct log_append_msg m = { .owner = id_of(owner),
+		                    .peer = id_of(peer),
+		                    .key = id_of(key) };
 	enum log_outcome outcome;
 	struct sqlite_id mark;
 	uint64_t ignored;
@@ -106,14 +108,14 @@ static inline enum log_outcome append_len(struct fixture *f, uint64_t owner, uin
 }
 
 static inline enum log_outcome append(struct fixture *f, uint64_t owner, uint64_t peer,
-				      uint64_t key, uint64_t *id)
+                                      uint64_t key, uint64_t *id)
 {
 	return append_len(f, owner, peer, key, 100, id);
 }
 
 /* peer 0: no receipt. */
 static inline enum sqlite_settled settle(struct fixture *f, uint64_t owner, uint64_t id,
-					 uint64_t peer)
+                                         uint64_t peer)
 {
 	struct log_settle_msg m = { .owner = id_of(owner), .peer = id_of(peer), .id = id };
 	enum sqlite_settled settled;
@@ -152,8 +154,8 @@ static inline int64_t number(struct fixture *f, const char *sql)
 	sqlite3_stmt *s;
 	int64_t n;
 
-	cr_assert_eq(sqlite3_prepare_v2(f->engine.db, sql, -1, &s, NULL), SQLITE_OK, "%s: %s", sql,
-		     sqlite3_errmsg(f->engine.db));
+	cr_assert_eq(sqlite3_prepare_v2(f->engine.db, sql, -1, &s, NULL), SQLITE_OK, "%s: %s",
+	             sql, sqlite3_errmsg(f->engine.db));
 	cr_assert_eq(sqlite3_step(s), SQLITE_ROW);
 	n = sqlite3_column_int64(s, 0);
 	sqlite3_finalize(s);

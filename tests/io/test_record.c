@@ -11,9 +11,14 @@ TestSuite(record, .timeout = 10);
 Test(record, what_is_written_is_read_back)
 {
 	_Alignas(8) uint8_t room[1024];
-	const struct record a = { .kind = RECORD_MESSAGE, .id = 7, .ref = 3, .wall_ms = -5,
-				  .owner = { { 1 } }, .peer = { { 2 } }, .key = { { 3 } },
-				  .key_case = 0x80000001 };
+	const struct record a = { .kind = RECORD_MESSAGE,
+		                  .id = 7,
+		                  .ref = 3,
+		                  .wall_ms = -5,
+		                  .owner = { { 1 } },
+		                  .peer = { { 2 } },
+		                  .key = { { 3 } },
+		                  .key_case = 0x80000001 };
 	const struct record b = { .kind = RECORD_SETTLE, .ref = 7 };
 	size_t used = record_write(room, &a, "hello", 5);
 	const uint8_t *at = room;

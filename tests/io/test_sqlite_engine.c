@@ -80,7 +80,8 @@ Test(sqlite_engine, a_duplicate_is_known_in_each_state_of_the_first)
 	cr_assert_eq(append(&f, 1, 2, 10, &id), LOG_OK);
 	commit(&f);
 	fixture_reopen(&f);
-	cr_assert_eq(append(&f, 1, 2, 10, NULL), LOG_DUPLICATE, "in a segment, after a restart");
+	cr_assert_eq(append(&f, 1, 2, 10, NULL), LOG_DUPLICATE,
+	             "in a segment, after a restart");
 	settle(&f, 1, id, 0);
 	commit(&f);
 	tidy_all(&f);
@@ -128,7 +129,7 @@ Test(sqlite_engine, a_full_disk_refuses_and_recovers)
 	unsigned i;
 
 	snprintf(sql, sizeof(sql), "PRAGMA max_page_count=%lld",
-		 (long long)number(&f, "PRAGMA page_count") + 20);
+	         (long long)number(&f, "PRAGMA page_count") + 20);
 	sqlite3_exec(f.engine.db, sql, NULL, NULL, NULL);
 	for (i = 0; i < 20; i++) {
 		cr_assert_eq(append_len(&f, 1, 2, ++key, 50000, NULL), LOG_OK);
@@ -159,7 +160,8 @@ Test(sqlite_engine, an_inbox_is_full_by_number_and_by_bytes)
 	cr_assert_eq(append_len(&f, 1, 2, 11, 600, &ids[1]), LOG_OK, "to the byte");
 	cr_assert_eq(append_len(&f, 1, 2, 12, 0, NULL), LOG_INBOX_FULL);
 	cr_assert_eq(append_len(&f, 9, 2, 12, 400, NULL), LOG_OK, "others have room");
-	cr_assert_eq(append_len(&f, 1, 2, 10, 400, NULL), LOG_DUPLICATE, "a duplicate comes first");
+	cr_assert_eq(append_len(&f, 1, 2, 10, 400, NULL), LOG_DUPLICATE,
+	             "a duplicate comes first");
 	commit(&f);
 	settle(&f, 1, ids[0], 2);
 	commit(&f);
@@ -191,7 +193,8 @@ Test(sqlite_engine, settling_is_harmless_when_there_is_nothing_to_settle)
 	commit(&f);
 	cr_assert_eq(live_entries(), 1, "one receipt, not two");
 	cr_assert_eq(settle(&f, 1, id, 2), SQLITE_SETTLED_BEFORE);
-	cr_assert_eq(settle(&f, 2, id + 1, 2), SQLITE_SETTLED_BEFORE, "a receipt is no message");
+	cr_assert_eq(settle(&f, 2, id + 1, 2), SQLITE_SETTLED_BEFORE,
+	             "a receipt is no message");
 	commit(&f);
 	cr_assert_eq(live_entries(), 1);
 	fixture_wait(&f, 11000);
@@ -220,7 +223,8 @@ Test(sqlite_engine, what_waits_for_long_gets_a_row)
 	cr_assert_eq(number(&f, "SELECT count(*) FROM inbox"), 2);
 	cr_assert_eq(messages_of(&f, 1), 1);
 	cr_assert_eq(settle(&f, 1, ids[0], 9), SQLITE_SETTLED_NOW);
-	cr_assert_eq(settle(&f, 1, ids[0], 9), SQLITE_SETTLED_BEFORE, "its row went in this batch");
+	cr_assert_eq(settle(&f, 1, ids[0], 9), SQLITE_SETTLED_BEFORE,
+	             "its row went in this batch");
 	commit(&f);
 	cr_assert_eq(messages_of(&f, 1), 0);
 	cr_assert_eq(number(&f, "SELECT count(*) FROM inbox"), 1);
@@ -276,8 +280,12 @@ Test(sqlite_engine, ids_are_never_given_twice)
 
 Test(sqlite_engine, a_deleted_user_leaves_nothing)
 {
-	struct store_op op = { .what = STORE_USER_CREATE, .user = id_of(1), .jti = id_of(70),
-			       .ttl_ms = 1000, .text = "anna", .hash = "h" };
+	struct store_op op = { .what = STORE_USER_CREATE,
+		               .user = id_of(1),
+		               .jti = id_of(70),
+		               .ttl_ms = 1000,
+		               .text = "anna",
+		               .hash = "h" };
 	struct store_result result = { 0 };
 	uint64_t ids[4];
 
@@ -315,8 +323,9 @@ Test(sqlite_engine, a_deleted_user_leaves_nothing)
 
 Test(sqlite_engine, a_failed_deletion_deletes_nothing)
 {
-	struct store_op op = { .what = STORE_USER_CREATE, .user = id_of(1), .text = "anna",
-			       .hash = "h" };
+	struct store_op op = {
+		.what = STORE_USER_CREATE, .user = id_of(1), .text = "anna", .hash = "h"
+	};
 	struct store_result result = { 0 };
 
 	sqlite_store_write(&f.engine, &op, &result);
@@ -381,10 +390,11 @@ Test(sqlite_engine, a_damaged_segment_is_named_and_costs_only_its_tail)
 		append(&f, 1, 2, 10 * k + 1, NULL);
 		commit(&f);
 	}
-	sqlite3_exec(f.engine.db,
-		     "UPDATE segment SET data = CAST(substr(data, 1, 200) || x'ffffffffff' AS BLOB)"
-		     " WHERE id = 2",
-		     NULL, NULL, NULL);
+	sqlite3_exec(
+		f.engine.db,
+		"UPDATE segment SET data = CAST(substr(data, 1, 200) || x'ffffffffff' AS BLOB)"
+		" WHERE id = 2",
+		NULL, NULL, NULL);
 	fixture_reopen(&f);
 	cr_assert_eq(messages_of(&f, 1), 5);
 	cr_assert_eq(number(&f, "SELECT count(*) FROM segment_damaged"), 1);
@@ -413,7 +423,8 @@ Test(sqlite_engine, big_frames_and_many_entries)
 	fixture_wait(&f, 11000);
 	tidy_all(&f);
 	cr_assert_eq(number(&f, "SELECT count(*) FROM inbox"), 10001);
-	cr_assert_eq(number(&f, "SELECT length(frame) FROM inbox ORDER BY id DESC LIMIT 1"), 100000);
+	cr_assert_eq(number(&f, "SELECT length(frame) FROM inbox ORDER BY id DESC LIMIT 1"),
+	             100000);
 	fixture_reopen(&f);
 	cr_assert_eq(messages_of(&f, 1), 10000);
 }
@@ -438,7 +449,8 @@ Test(sqlite_engine, a_file_of_another_program_is_refused_by_name)
 	fixture_remove(&f);
 	fixture_settings(&f);
 	file = fopen(f.path, "w");
-	fputs("this is a text file, and long enough to be looked at by anybody who opens it", file);
+	fputs("this is a text file, and long enough to be looked at by anybody who opens it",
+	      file);
 	fclose(file);
 	cr_assert_eq(sqlite_engine_open(&f.engine, &f.settings, 0, 0), CX_EIO);
 	cr_assert_not_null(strstr(sqlite_db_error(), f.path));
