@@ -168,7 +168,7 @@ class Server:
         self.suite, self.name, self.extra = suite_, name, env
         self.dir = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=suite_.tmp))
         self.log, self.out = self.dir / "log", self.dir / "out"
-        self.proc, self.port, self.exits = None, None, []
+        self.proc, self.port, self.exits, self.odd = None, None, [], []
 
     def env(self):
         keep = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE")
@@ -198,7 +198,19 @@ class Server:
                 raise Failure(f"relay {self.name} wrote no PORT_FILE within {wait} s")
             await asyncio.sleep(0.02)
         self.port = int((self.dir / "port").read_text())
+        await self.opened()
         return self
+
+    async def opened(self):
+        """PORT_FILE says that the port is open: a refusal after it is a finding."""
+        for _ in range(200):
+            try:
+                _, w = await asyncio.open_connection("127.0.0.1", self.port)
+                w.close()
+                return
+            except ConnectionRefusedError:
+                self.odd = ["PORT_FILE was written before the port was open"]
+                await asyncio.sleep(0.01)
 
     async def stop(self, wait=40):
         """SIGTERM; returns (exit code, seconds)."""
@@ -234,7 +246,7 @@ class Server:
 
     def findings(self):
         """What is wrong with its exits and its log."""
-        bad = [f"exit code {c}" for c in self.exits if c != 0]
+        bad = [f"exit code {c}" for c in self.exits if c != 0] + self.odd
         text = self.text()
         for pat in (r"ERROR: \w+Sanitizer.*", r"WARNING: ThreadSanitizer.*", r"runtime error: .*",
                     r"SUMMARY: \w+Sanitizer.*", r".*assert\w* failed.*", r".*Assertion .* failed.*",
@@ -406,7 +418,7 @@ class Client:
 
     async def answer(self, message_id, timeout=None):
         return await self.take(lambda m: is_answer(m) and m["payload"].get("messageId")
-                               == message_id, timeout, f"the answer to message {message_id}")
+                               == message_id, timeout, f"the answer to message {message_id!r}")
 
     async def post(self, to, **over):
         """Send a message, wait for `accepted`; returns the message."""
