@@ -34,7 +34,7 @@ struct uv_loop_s *loop_uv_of(unsigned worker);
  * Thread: the worker's own.
  * Returns CX_ENOMEM: nothing has changed. */
 CX_NODISCARD enum cx_err loop_uv_watch(struct uv_loop_s *loop, struct loop_watch *watch,
-				       unsigned events);
+                                       unsigned events);
 
 /* Call leave(arg) once, when this poll of the loop ends: so an adapter may enter its actor at the
  * first event of a poll and leave it after the last.  Another adapter that entered before is made

@@ -73,7 +73,8 @@ struct ws_drain_in {
 /* WS_CLOSED: the socket is gone, nothing can be sent; the last message.  The actor stops itself. */
 struct ws_closed {
 	struct cx_msg hdr;
-	uint16_t code; /* the peer's close code; 1005: a close frame without one, 1006: none came */
+	uint16_t
+		code; /* the peer's close code; 1005: a close frame without one, 1006: none came */
 };
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
@@ -93,20 +94,20 @@ enum ws_endpoint {
 };
 
 struct websocket_settings {
-	const char *bind;             /* address, or NULL: [::] dual stack */
-	uint16_t port;                /* of all workers (SO_REUSEPORT) */
-	const char *tls_cert_file;    /* PEM, or NULL: plain */
+	const char *bind;          /* address, or NULL: [::] dual stack */
+	uint16_t port;             /* of all workers (SO_REUSEPORT) */
+	const char *tls_cert_file; /* PEM, or NULL: plain */
 	const char *tls_key_file;
-	uint32_t max_connections;     /* over all workers; over it: 503 */
-	uint32_t max_handshakes;      /* sockets that are not yet a WebSocket, over all workers */
-	uint32_t handshake_secs;      /* then closed; 10 */
-	uint32_t max_frame_bytes;     /* application message; over it: close 1009 */
-	uint32_t window_bytes;        /* see above; 262144 */
+	uint32_t max_connections; /* over all workers; over it: 503 */
+	uint32_t max_handshakes;  /* sockets that are not yet a WebSocket, over all workers */
+	uint32_t handshake_secs;  /* then closed; 10 */
+	uint32_t max_frame_bytes; /* application message; over it: close 1009 */
+	uint32_t window_bytes;    /* see above; 262144 */
 	uint16_t workers;
 	enum ws_endpoint endpoint;
 	const struct cx_actor_type *connection_type; /* CX_PLACE_IO */
 	const void *connection_context;
-	const struct cx_ref *http;    /* one actor a worker, or NULL: every request is 404 */
+	const struct cx_ref *http; /* one actor a worker, or NULL: every request is 404 */
 };
 
 /* conf: none (websocket_setup has the settings); home_key: the worker's index. */
@@ -116,23 +117,24 @@ extern const struct cx_actor_type websocket_type;
  * SO_REUSEPORT listener a worker (bound, not yet listening), TLS loaded.  Raises the soft limit of open
  * files to what max_connections needs.  port 0 picks a free one; *bound_port tells.
  * On failure *error_text (static or lasting) names the thing. */
-CX_NODISCARD enum cx_err websocket_setup(struct websocket_settings *settings, uint16_t *bound_port,
-					 const char **error_text);
+CX_NODISCARD enum cx_err websocket_setup(struct websocket_settings *settings,
+                                         uint16_t *bound_port, const char **error_text);
 /* Main thread, after cx_runtime_stop. */
 void websocket_teardown(void);
 /* Read certificate and key again (SIGHUP); the old ones stay when the new are bad.  New connections
  * get the new ones.  adapters: settings->workers of them.  Thread: any but a handler's. */
-CX_NODISCARD enum cx_err websocket_reload_tls(struct cx_runtime *rt, const struct cx_ref *adapters,
-					      const char **error_text);
+CX_NODISCARD enum cx_err websocket_reload_tls(struct cx_runtime *rt,
+                                              const struct cx_ref *adapters,
+                                              const char **error_text);
 
 /* Start accepting; stop it for good (the port is closed); stop it and send WS_DRAIN to all
  * connections, those that were still on their way too.
  * Thread: any handler; ws_listen_post: a thread that is not the runtime's. */
 enum ws_listen { WS_LISTEN_START, WS_LISTEN_STOP, WS_LISTEN_DRAIN };
-CX_NODISCARD enum cx_err ws_listen(struct cx_ctx *ctx, struct cx_ref adapter, enum ws_listen what,
-				   uint32_t jitter_ms);
+CX_NODISCARD enum cx_err ws_listen(struct cx_ctx *ctx, struct cx_ref adapter,
+                                   enum ws_listen what, uint32_t jitter_ms);
 CX_NODISCARD enum cx_err ws_listen_post(struct cx_runtime *rt, struct cx_ref adapter,
-					enum ws_listen what, uint32_t jitter_ms);
+                                        enum ws_listen what, uint32_t jitter_ms);
 
 /* Queue one binary frame: len bytes of buf from offset on; written when the adapter's turn ends,
  * together with all else that waits for the socket.
@@ -143,29 +145,32 @@ enum ws_kind {
 	WS_INBOX,  /* counts against the window, comes back as WS_CREDIT */
 	WS_TEXT,   /* as WS_ANSWER, a text frame (echo) */
 };
-CX_NODISCARD enum cx_err ws_send(struct cx_ctx *ctx, struct ws_handle handle, struct cx_buf *buf,
-				 uint32_t offset, uint32_t len, enum ws_kind kind);
+CX_NODISCARD enum cx_err ws_send(struct cx_ctx *ctx, struct ws_handle handle,
+                                 struct cx_buf *buf, uint32_t offset, uint32_t len,
+                                 enum ws_kind kind);
 
 /* Ping with number (not 0), which comes back in WS_PONG. */
 CX_NODISCARD enum cx_err ws_ping(struct cx_ctx *ctx, struct ws_handle handle, uint64_t number);
 /* Answer a WS_PING with its payload (buf may be NULL).  Keeps: a reference. */
-CX_NODISCARD enum cx_err ws_pong(struct cx_ctx *ctx, struct ws_handle handle, struct cx_buf *payload);
+CX_NODISCARD enum cx_err ws_pong(struct cx_ctx *ctx, struct ws_handle handle,
+                                 struct cx_buf *payload);
 /* Give back n frames of `bytes` in all: their work is done. */
-CX_NODISCARD enum cx_err ws_consumed(struct cx_ctx *ctx, struct ws_handle handle, uint32_t frames,
-				     uint32_t bytes);
+CX_NODISCARD enum cx_err ws_consumed(struct cx_ctx *ctx, struct ws_handle handle,
+                                     uint32_t frames, uint32_t bytes);
 /* Flush what is queued, send a close frame, end the socket at the peer's close or after 5 s. */
 CX_NODISCARD enum cx_err ws_close(struct cx_ctx *ctx, struct ws_handle handle, uint16_t code,
-				  const char *reason);
+                                  const char *reason);
 
 /* Answer an HTTP_REQUEST; the connection is closed after it.  content_type and headers (extra
  * lines, each ended by CRLF, or NULL) must be static.  Keeps: a reference on body. */
-CX_NODISCARD enum cx_err http_respond(struct cx_ctx *ctx, struct ws_handle handle, uint16_t status,
-				      const char *content_type, const char *headers,
-				      struct cx_buf *body);
+CX_NODISCARD enum cx_err http_respond(struct cx_ctx *ctx, struct ws_handle handle,
+                                      uint16_t status, const char *content_type,
+                                      const char *headers, struct cx_buf *body);
 
 /* Counters for /metrics; sum over all workers.  Thread: any. */
 struct websocket_figures {
-	uint64_t accepted, refused_connections, refused_handshakes, handshakes_failed, established;
+	uint64_t accepted, refused_connections, refused_handshakes, handshakes_failed,
+		established;
 	uint64_t open, handshaking, frames_in, frames_out, bytes_in, bytes_out, sends, reads;
 	uint64_t closed_too_big, closed_protocol, http_requests;
 };

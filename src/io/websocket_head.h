@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WS_HEAD_MAX 8192        /* bytes of request line and headers */
+#define WS_HEAD_MAX 8192         /* bytes of request line and headers */
 #define WS_BODY_MAX (128 * 1024) /* bytes of a request's body */
 
 enum ws_head_verdict {
@@ -20,12 +20,12 @@ enum ws_head_verdict {
 
 struct ws_head {
 	enum ws_head_verdict verdict;
-	uint16_t status;      /* of WS_HEAD_REFUSE */
-	uint32_t skip;        /* empty lines before it */
-	uint32_t len;         /* of the head behind them, with its empty line */
-	const char *path;     /* as sent, without the query */
+	uint16_t status;  /* of WS_HEAD_REFUSE */
+	uint32_t skip;    /* empty lines before it */
+	uint32_t len;     /* of the head behind them, with its empty line */
+	const char *path; /* as sent, without the query */
 	uint32_t path_len;
-	uint32_t body_len;    /* Content-Length, or 0 */
+	uint32_t body_len; /* Content-Length, or 0 */
 };
 
 /* Judge the len bytes received so far. */

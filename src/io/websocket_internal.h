@@ -29,10 +29,10 @@
 
 #define WS_RECV_BYTES 65536
 #define WS_STAGE_BYTES 65536
-#define WS_FRAMES_MAX 64        /* delivered and not yet consumed: flow rule (a) */
-#define WS_BYTES_MAX 262144     /* the same in bytes */
-#define WS_CLOSE_MS 5000        /* for the peer to close */
-#define WS_LINGER_MS 2000       /* for a refused or answered HTTP client to read it */
+#define WS_FRAMES_MAX 64    /* delivered and not yet consumed: flow rule (a) */
+#define WS_BYTES_MAX 262144 /* the same in bytes */
+#define WS_CLOSE_MS 5000    /* for the peer to close */
+#define WS_LINGER_MS 2000   /* for a refused or answered HTTP client to read it */
 #define WS_TICK_MS 250
 #define WS_WORKERS_MAX 64
 #define WS_CHUNK 128 /* connections allocated at once */
@@ -45,9 +45,9 @@ struct ws_adapter;
 /* FREE -> HEAD -> LWS -> OPEN -> CLOSING -> FREE, HEAD or LWS -> HTTP -> CLOSING, anything -> FREE */
 enum ws_phase {
 	WS_FREE,
-	WS_HEAD,    /* we gather the request head (plain TCP) */
-	WS_LWS,     /* libwebsockets reads: TLS handshake and head, or a request's body */
-	WS_HTTP,    /* an HTTP_REQUEST waits for its answer */
+	WS_HEAD, /* we gather the request head (plain TCP) */
+	WS_LWS,  /* libwebsockets reads: TLS handshake and head, or a request's body */
+	WS_HTTP, /* an HTTP_REQUEST waits for its answer */
 	WS_OPEN,
 	WS_CLOSING, /* nothing more is accepted for it; flush, say goodbye, wait for the peer */
 };
@@ -85,12 +85,12 @@ struct ws_conn {
 	uint32_t msg_len;
 	uint32_t carry_at, carry_len; /* the part of carry that is left */
 	uint32_t credit;
-	uint32_t path_len; /* of a request, in msg */
+	uint32_t path_len;            /* of a request, in msg */
 	uint32_t frames_in, bytes_in; /* delivered, not consumed */
 	uint32_t index, gen;
 	uint8_t phase;
-	uint8_t list;       /* enum ws_list */
-	uint8_t counted;    /* enum ws_counted: in ws_shared */
+	uint8_t list;    /* enum ws_list */
+	uint8_t counted; /* enum ws_counted: in ws_shared */
 	bool is_dirty : 1;
 	bool is_blocked : 1; /* the kernel's send buffer is full */
 	bool is_held : 1;    /* TLS: taken, but libwebsockets still has the SSL */
@@ -101,7 +101,7 @@ struct ws_conn {
 	bool close_queued : 1;
 	bool peer_done : 1; /* nothing more is expected from the peer but the end */
 	bool fin_sent : 1;
-	bool saw_eof : 1; /* while closing, with output left */
+	bool saw_eof : 1;         /* while closing, with output left */
 	bool is_head_request : 1; /* the answer has no body */
 	bool tls_wants_write : 1; /* an SSL_read waits for the socket to be writable */
 };
@@ -201,9 +201,10 @@ void ws_established(struct ws_conn *c);
 /* One more WebSocket, if max_connections allows it. */
 bool ws_reserve_open(struct ws_conn *c);
 /* A request is whole: hand it to the http actor.  path NULL: it is in c->msg, with the body. */
-void ws_request(struct ws_conn *c, enum http_method method, const char *path, uint32_t path_len);
-void ws_respond(struct ws_conn *c, uint16_t status, const char *content_type, const char *headers,
-		struct cx_buf *body);
+void ws_request(struct ws_conn *c, enum http_method method, const char *path,
+                uint32_t path_len);
+void ws_respond(struct ws_conn *c, uint16_t status, const char *content_type,
+                const char *headers, struct cx_buf *body);
 /* Tell the connection's actor that the process ends. */
 void ws_tell_drain(struct ws_conn *c);
 /* Answer with a status line and close. */
@@ -234,7 +235,8 @@ void ws_fail(struct ws_conn *c, uint16_t code);
 void ws_tell_closed(struct ws_conn *c, uint16_t code);
 
 /* websocket_out.c */
-void ws_out_push(struct ws_conn *c, struct cx_buf *buf, uint32_t offset, uint32_t len, uint8_t kind);
+void ws_out_push(struct ws_conn *c, struct cx_buf *buf, uint32_t offset, uint32_t len,
+                 uint8_t kind);
 void ws_out_drop(struct ws_conn *c);
 void ws_out_flush(struct ws_conn *c);
 void ws_out_free_all(struct ws_adapter *a);
@@ -249,7 +251,7 @@ ssize_t ws_recv(struct ws_conn *c, void *bytes, size_t len);
 ssize_t ws_send_some(struct ws_conn *c, const void *bytes, size_t len);
 void ws_tls_goodbye(struct ws_conn *c);
 CX_NODISCARD enum cx_err ws_tls_load(SSL_CTX *tls, const char *cert, const char *key,
-				     const char **error_text);
+                                     const char **error_text);
 void ws_tls_prepare(SSL_CTX *tls);
 
 #endif
