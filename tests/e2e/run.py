@@ -30,6 +30,9 @@ async def main():
             "smallest steps (unit tests)",
             "SESSION_CREATION_FAILED, DEVICE_TOKEN_NOT_FOUND, INVALID_DEVICE_TOKEN, "
             "INVALID_FILTER, encryptedV3: their messages are not part of this release",
+            "TOO_MANY_CONNECTIONS: over MAX_CONNECTIONS the handshake is refused; over "
+            "MAX_CONNECTIONS_PER_USER the oldest goes",
+            "a session that ends by SESSION_TTL_DAYS: a day is its smallest step (unit tests)",
         ]
     try:
         await suite.run()

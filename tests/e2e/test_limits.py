@@ -11,8 +11,7 @@ from harness import User, b64, check, equal, is_answer, test
 def slow_down(e, maximum):
     equal(e["code"], "RATE_LIMIT_WARNING", "code")
     m = re.search(r"Slow down! \((\d+)/(\d+)\)", e["message"])
-    check(m and int(m[2]) == maximum and int(m[1]) > maximum,
-          f"'Slow down! (n/{maximum})'", e["message"])
+    check(m and int(m[2]) == maximum, f"'Slow down! (n/{maximum})'", e["message"])
     return int(m[1])
 
 
@@ -27,7 +26,6 @@ async def hour(t):
     for i in range(5):  # half of the maximum may be refused
         counts.append(slow_down(await (a, a2)[i % 2].refused(
             a.chat(b.user), "RATE_LIMIT_WARNING"), 10))
-    equal(counts[0], 11, "the first n over the maximum")
     await a.refused(a.chat(b.user), "RATE_LIMIT_BLOCKED")
     for c in (a, a2, a):
         await c.refused(c.chat(b.user), "USER_BLOCKED")
@@ -43,6 +41,24 @@ async def hour(t):
     for _ in range(9):
         await other.post(b.user)
     await other.refused(other.chat(b.user), "RATE_LIMIT_WARNING")
+    check(counts[0] == 11 and counts == sorted(counts),
+          "n counts the refused ones too, as in the vectors' (1001/1000)", counts)
+
+
+@test("over the limit in the middle of many in flight: the answers keep their order")
+async def hour_in_flight(t):
+    s = await t.server("limits")
+    a, b = await t.users(s, 2)
+    msgs = [a.chat(b.user) for _ in range(40)]
+    for m in msgs:
+        await a.send("sendMessage", m)
+    answers = [await a.take(is_answer) for _ in msgs]
+    equal([x["payload"]["messageId"] for x in answers], [m["id"] for m in msgs],
+          "order of the answers")
+    equal([x["payload"].get("code", "accepted") for x in answers], ["accepted"] * 10
+          + ["RATE_LIMIT_WARNING"] * 5 + ["RATE_LIMIT_BLOCKED"] + ["USER_BLOCKED"] * 24, "answers")
+    for m in msgs[:10]:
+        await b.get(m)
 
 
 @test("what is malformed or forged takes nothing of the limit; a login does not renew it")

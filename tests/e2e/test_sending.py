@@ -80,9 +80,27 @@ async def ids(t):
     equal((e["payload"]["code"], e["payload"].get("messageId", "")), ("INVALID_MESSAGE_ID", ""),
           "an empty id")
     for bad in ("1", u[:-1], u + "0", u.replace("-", ""), "{" + u + "}", "g" + u[1:],
-                u.replace("-", "_"), " " + u[1:], u[:35] + "\0"):
+                u.replace("-", "_"), " " + u[1:]):
         await a.refused(a.chat(b.user, id=bad), "INVALID_MESSAGE_ID")
     equal(b.count("message"), 3, "messages delivered")
+
+
+@test("an id that is refused is echoed exactly too, whatever is in it")
+async def odd_ids(t):
+    s = await t.server()
+    a, b = await t.users(s, 2)
+    for bad in ("\u0436" * 20, "a\tb\n", "\u202e\U0001f600", mid()[:35] + "\0", "x\0y"):
+        m = a.chat(b.user, id=bad)
+        await a.send("sendMessage", m)
+        e = await a.take("error")
+        equal((e["payload"]["code"], e["payload"].get("messageId")), ("INVALID_MESSAGE_ID", bad),
+              "the answer")
+    long = "z" * 5_000
+    await a.send("sendMessage", a.chat(b.user, id=long))
+    e = (await a.take("error"))["payload"]
+    equal(e["code"], "INVALID_MESSAGE_ID", "code")
+    equal(e.get("messageId", long), long, "too long to echo, or echoed whole")
+    await b.get(await a.post(b.user))
 
 
 @test("a field missing or of a wrong type: refused, with the id where it can be read")
