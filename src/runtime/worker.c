@@ -369,12 +369,13 @@ void cx__timers_cancel_all(struct cx_worker *w, struct cx__actor *a)
 	}
 }
 
-static struct cx__actor *next_runnable(struct cx_worker *w)
+/* The two queues in turn, so that neither starves the other. */
+static struct cx__actor *next_runnable(struct cx_worker *w, unsigned turn)
 {
-	struct cx__actor *a = pop_local(w);
+	struct cx__actor *a = turn % 2 == 0 ? pop_local(w) : cx__deque_take(&w->any);
 
 	if (a == NULL)
-		a = cx__deque_take(&w->any);
+		a = turn % 2 == 0 ? cx__deque_take(&w->any) : pop_local(w);
 	return a;
 }
 
@@ -404,7 +405,7 @@ static void run_round(struct cx_worker *w)
 		struct cx__actor *a;
 
 		take_injected(w);
-		a = next_runnable(w);
+		a = next_runnable(w, turns);
 		if (a == NULL)
 			a = steal(w);
 		if (a == NULL)
