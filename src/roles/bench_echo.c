@@ -20,6 +20,7 @@ struct echo {
 	struct echo_conn *conns;
 	uint32_t count;
 	uint32_t ready;
+	uint32_t lost;
 	bool is_stopped;
 	uint64_t under_way;
 	uint8_t *frame;
@@ -75,7 +76,11 @@ static void on_frame(struct bench_session *s, const uint8_t *data, size_t len)
 
 static void on_end(struct bench_session *s, const struct ws_client_end *end)
 {
-	bench_count_end(((struct echo_conn *)s)->echo->thread, end);
+	struct echo *echo = ((struct echo_conn *)s)->echo;
+
+	bench_count_end(echo->thread, end);
+	if (++echo->lost == echo->count)
+		echo->thread->is_done = true;
 }
 
 static void on_failed(struct bench_session *s, const char *code, const char *text)

@@ -153,7 +153,7 @@ static uint64_t tick(void *state, uint64_t now_ns)
 		break_out(idle, now_ns);
 	}
 	if (idle->over_ns && now_ns >= idle->over_ns + AFTER_STORM_NS)
-		t->is_storm_over = true;
+		t->is_done = true;
 	return idle->over_ns ? idle->over_ns + AFTER_STORM_NS : UINT64_MAX;
 }
 

@@ -58,6 +58,7 @@ struct bench_relay {
 	uint32_t first_user, first;
 	uint32_t ready; /* sessions */
 	uint32_t expected;
+	uint32_t lost;   /* pairs */
 	uint32_t paused; /* pairs that wait after an error */
 	uint32_t unix_s;
 	bool is_running; /* may send */

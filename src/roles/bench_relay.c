@@ -77,6 +77,8 @@ static void on_recipient_ready(struct bench_session *s)
 
 static void lose(struct bench_pair *p, const struct ws_client_end *end)
 {
+	if (!p->is_lost && ++p->relay->lost == p->relay->count)
+		p->relay->thread->is_done = true;
 	p->is_lost = true;
 	bench_count_end(p->relay->thread, end);
 }
@@ -246,16 +248,18 @@ static void file_overdue(struct bench_relay *r)
 	const uint64_t now_ns = ws_client_now_ns();
 	struct bench_thread *t = r->thread;
 
-	for (uint32_t i = 0; i < r->count; i++)
-		for (uint32_t k = r->pairs[i].next;
-		     k < r->pairs[i].due && !r->pairs[i].is_offline; k++) {
-			const uint64_t due_ns = bench_pair_due_ns(&r->pairs[i], k);
+	for (uint32_t i = 0; i < r->count; i++) {
+		const struct bench_pair *p = &r->pairs[i];
+
+		for (uint32_t k = p->next; k < p->due && !p->is_offline && !p->is_lost; k++) {
+			const uint64_t due_ns = bench_pair_due_ns(p, k);
 
 			t->stats.counts[BENCH_OVERDUE]++;
 			bench_record(t, BENCH_SERIES_ACCEPTED, due_ns, now_ns);
 			bench_record(t, BENCH_SERIES_RECEIPT, due_ns, now_ns);
 			bench_record(t, BENCH_SERIES_DELIVERED, due_ns, now_ns);
 		}
+	}
 }
 
 /* Sends nothing more; those who were offline come now and take what waits for them. */

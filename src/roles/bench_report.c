@@ -203,8 +203,10 @@ void bench_report_table(const struct bench_report *r)
 	table_cpu(r);
 	table_series(r);
 	table_counts(r);
-	printf("\n  %s\n", r->is_broken ? "FAILED: a guarantee was broken"
-	                                : "ok: nothing lost, repeated or out of order");
+	printf("\n  %s%s\n",
+	       r->is_broken ? "FAILED: a guarantee was broken"
+	                    : "ok: nothing lost, repeated or out of order",
+	       r->stats->counts[BENCH_REFUSED] ? ", but messages were refused" : "");
 }
 
 static void json_text(const char *text)

@@ -205,7 +205,7 @@ static bool wait_for_begin(struct bench_thread *t, uint64_t *next_snapshot_ns)
 
 static bool is_over(const struct bench_thread *t, uint64_t now_ns)
 {
-	return now_ns >= t->plan.end_ns || t->is_storm_over;
+	return now_ns >= t->plan.end_ns || t->is_done;
 }
 
 static void run_traffic(struct bench_thread *t, uint64_t *next_snapshot_ns)

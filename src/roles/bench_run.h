@@ -89,7 +89,7 @@ struct bench_thread {
 	uint32_t part_count;
 	struct bench_plan plan; /* this thread's copy; phase 1 may be ended here (storm) */
 	bool is_begun;
-	bool is_storm_over; /* set by the storm's part: the thread may stop */
+	bool is_done; /* set by a part: there is nothing left to measure */
 	uint64_t seed;
 	struct bench_snapshot shown;
 };

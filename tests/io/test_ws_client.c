@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -132,11 +133,13 @@ static void to_client(const void *data, size_t len)
 /* Opens a connection up to the request, which is in request[]. */
 static void start_upgrade(char *request, size_t size)
 {
+	const int on = 1;
 	size_t len = 0;
 
 	cr_assert(ws_client_open(loop, target, &handlers, &seen, &seen.conn) == CX_OK);
 	settle();
 	peer = accept(listener, NULL, NULL);
+	setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	settle();
 	len = from_client((uint8_t *)request, size - 1);
 	request[len] = '\0';
@@ -181,6 +184,15 @@ static size_t unmask(uint8_t *data, size_t size, uint8_t *op, uint8_t **payload,
 	*payload = event.at;
 	*len = event.len;
 	return used;
+}
+
+static size_t put_digits(uint8_t *to, int number)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%010d", number);
+	memcpy(to, text, 10);
+	return 10;
 }
 
 TestSuite(ws_client, .init = set_up, .fini = tear_down, .timeout = 20);
@@ -416,8 +428,7 @@ Test(ws_client, takes_many_frames_of_one_read_and_the_beginning_of_the_next)
 	open_connection();
 	for (int i = 0; i < 1000; i++) {
 		len += ws_header_write(bytes + len, WS_OP_BINARY, 10);
-		snprintf((char *)bytes + len, 11, "%010d", i);
-		len += 10;
+		len += put_digits(bytes + len, i);
 	}
 	memcpy(bytes + len,
 	       "\x82\x0a"
