@@ -84,6 +84,24 @@ class Frames:
             lambda: {self.text_key(): self.weird(depth + 1)} if depth < 3 else 0,
         ])()
 
+    def near(self, value):
+        """Nearly the same value, so that it gets past the first checks."""
+        rng = self.rng
+        if isinstance(value, dict) and value:
+            key = rng.choice(list(value))
+            return {**value, key: self.near(value[key])}
+        if isinstance(value, (bytes, str)) and value:
+            cut = rng.randrange(len(value))
+            return rng.choice([
+                lambda: value[:cut], lambda: value + value[:cut + 1], lambda: value[::-1],
+                lambda: value[:cut] + value[cut + 1:], lambda: value * 3,
+                lambda: value.upper(), lambda: value.swapcase(), lambda: value.title(),
+                lambda: value[:cut] + ("\u00e9\0" if isinstance(value, str) else b"\0\xff")
+                + value[cut + 1:]])()
+        if isinstance(value, int):
+            return value + rng.choice([-1, 1, 1 << 31, 1 << 32, -(1 << 40)])
+        return self.weird()
+
     def text_key(self):
         return self.rng.choice(["id", "from", "to", "type", "payload", "x" * 300, "", "status"])
 
@@ -97,7 +115,9 @@ class Frames:
                 return msg
             key = rng.choice(list(where))
             dice = rng.random()
-            if dice < 0.6:
+            if dice < 0.4:
+                where[key] = self.near(where[key])
+            elif dice < 0.6:
                 where[key] = self.weird()
             elif dice < 0.75:
                 del where[key]
@@ -118,7 +138,7 @@ class Frames:
         if dice < 0.11:
             return self.huge_lengths()
         msg = self.base()
-        if dice < 0.50:
+        if dice < 0.70:
             msg = self.reshaped(msg)
         try:
             raw = bytearray(msgpack.packb(msg, use_bin_type=rng.random() < 0.9))
@@ -128,7 +148,7 @@ class Frames:
             return bytes(raw) + bytes(raw)                      # two in one frame
         if dice < 0.18:
             return bytes(raw) + rng.randbytes(rng.randint(1, 9))  # trailing bytes
-        if dice > 0.42 and rng.random() < 0.9:
+        if dice > 0.60 and rng.random() < 0.8:
             mutate(rng, raw)
         return bytes(raw)
 

@@ -52,7 +52,7 @@ class Worker:
                 batch = [gen.bytes() for _ in range(BATCH)]
                 for raw in batch:
                     self.sent(kind, raw)
-                    conn.send_raw(wsclient.frame(wsclient.BINARY if rng.random() < 0.97
+                    conn.send_raw(wsclient.frame(wsclient.BINARY if rng.random() < 0.996
                                                  else wsclient.TEXT, raw))
                 alive = await self.pong(conn)
                 self.finished(kind, BATCH if alive else 1)

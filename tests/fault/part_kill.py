@@ -9,6 +9,7 @@ import accounts
 import checker
 import history
 import load
+import promises
 import server
 
 USERS = 200
@@ -93,9 +94,10 @@ async def run(ctx):
     hist = history.History(path)
     try:
         await srv.start()
-        people = await accounts.register_many(srv.port, USERS, ctx.rng)
+        people = await accounts.register_many(srv.port, USERS + 2, ctx.rng)
+        await promises.check(ctx, srv, people[:2])
         ctx.say(f"{USERS} users after {time.monotonic() - hist.start:.1f} s")
-        crowd = load.Crowd(srv, hist, ctx.rng, people)
+        crowd = load.Crowd(srv, hist, ctx.rng, people[2:])
         crowd.start()
         slowest = await kill_many(ctx, srv, hist, kills)
         await asyncio.sleep(1.0)

@@ -24,7 +24,9 @@ WAITING = 20 << 20    # bytes of content that wait for the stalled client
 LOW, HIGH = 20000, 60000
 TRICKLE = 0.2         # seconds between large messages
 FACTOR, SLACK = 1.5, 0.005
-MEMORY_KB = 48 << 10
+CROWD = 6             # stalled clients at once, each with as much waiting
+MEMORY_MB = 64        # growth with one stalled client; holds the store's own caches too
+MEMORY_CROWD_MB = 120  # growth with CROWD of them: no more than what waits
 
 
 class Memory:
@@ -41,6 +43,9 @@ class Memory:
             now = self.srv.memory_kb()
             self.peak = tuple(max(a, b) for a, b in zip(self.peak, now))
             await asyncio.sleep(0.1)
+
+    def stop(self):
+        self.task.cancel()
 
     def growth(self):
         return self.peak[0] - self.base[0], self.peak[1] - self.base[1]
@@ -149,7 +154,8 @@ async def run(ctx):
     srv = server.Server(ctx.binary, ctx.path("data"))
     try:
         await srv.start()
-        people = await accounts.register_many(srv.port, 2 * PAIRS + 2 + 2 * ROUNDS, ctx.rng)
+        people = await accounts.register_many(srv.port, 2 * PAIRS + 2 + 2 * ROUNDS + 2 * CROWD,
+                                              ctx.rng)
         load = steady.Steady([steady.Pair(*people[2 * i:2 * i + 2]) for i in range(PAIRS)],
                              RATE, ctx.rng)
         await load.connect(srv.port)
@@ -167,18 +173,43 @@ async def run(ctx):
             one.check("no message of the pairs was lost", one.missing == 0, one.missing)
             figures = (f"{p99 * 1000:.2f} ({p50 * 1000:.2f}) ms" for p99, p50 in results[-1])
             ctx.say(f"round {n + 1}: p99 (p50) without, stalled push, stalled replay: "
-                    + ", ".join(figures))
+                    + ", ".join(figures) + f"; {srv.memory_kb()[1] / 1024:.1f} MB")
         verdict(ctx, results)
+        bounded(ctx, memory, f"{WAITING >> 20} MB", MEMORY_MB)
+        await crowd(ctx, srv, rest[2 + 2 * ROUNDS:], load)
+        memory.stop()
+        bounded(ctx, memory, f"{CROWD} times as much", MEMORY_CROWD_MB)
         ctx.check("the pairs met no error", not load.errors() and not load.broken(),
                   f"{load.errors()[:3]}, {load.broken()} broken")
-        anon, rss = memory.growth()
-        ctx.say(f"memory at rest {memory.base[1] / 1024:.1f} MB, growth with 20 MB waiting: "
-                f"{anon / 1024:.1f} MB of its own, {rss / 1024:.1f} MB resident")
-        if not server.is_asan(ctx.binary):  # its quarantine would be counted
-            ctx.check("memory stays bounded", rss < MEMORY_KB, f"{rss} KB")
         ctx.check("ends in order", await srv.stop() == 0, srv.log_tail())
     finally:
         srv.kill_now()
+
+
+def bounded(ctx, memory, waiting, limit_mb):
+    anon, rss = (kb / 1024 for kb in memory.growth())
+    ctx.say(f"memory with {waiting} waiting: at rest {memory.base[1] / 1024:.1f} MB, growth "
+            f"{anon:.1f} MB of its own, {rss:.1f} MB resident")
+    if not server.is_asan(ctx.binary):  # its quarantine would be counted
+        ctx.check(f"memory stays bounded with {waiting} waiting", rss < limit_mb,
+                  f"{rss:.1f} MB, limit {limit_mb}")
+
+
+async def crowd(ctx, srv, people, load):
+    """Many stalled clients at once: memory must not follow what waits for them."""
+    victims = []
+    for victim, sender in zip(people[::2], people[1::2]):
+        victims.append(stalled.Stalled(victim))
+        await victims[-1].connect(srv.port)
+        filler = stalled.Filler(sender, victim, ctx.rng)
+        await filler.connect(srv.port)
+        await filler.fill(WAITING, LOW, HIGH)
+        filler.conn.close()
+    latencies, missing = await load.measure(1)
+    ctx.check(f"{CROWD} stalled at once: no message of the pairs was lost", not missing, missing)
+    ctx.say(f"{CROWD} stalled at once: p99 {steady.percentile(latencies, 0.99) * 1000:.2f} ms")
+    for victim in victims:
+        victim.conn.abort()
 
 
 def verdict(ctx, results):
