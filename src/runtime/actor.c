@@ -44,27 +44,17 @@ static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned an
 		chunk[i].slot = n * CX__CHUNK + i;
 		chunk[i].home = home->index;
 		chunk[i].any = (uint8_t)any;
-		chunk[i].runnable.next =
-			i + 1 < CX__CHUNK ? &chunk[i + 1].runnable : (ck_stack_entry_t *)NULL;
+		chunk[i].free_next = i + 1 < CX__CHUNK ? &chunk[i + 1] : NULL;
 	}
 	atomic_store_explicit(&rt->chunks[n], chunk, memory_order_relaxed);
 	atomic_store_explicit(&rt->chunk_count, n + 1, memory_order_release);
 	pthread_mutex_unlock(&rt->lock);
 
-	ck_spinlock_lock(&home->free_lock);
-	chunk[CX__CHUNK - 1].runnable.next =
-		home->free_slots[any] != NULL ? &home->free_slots[any]->runnable : NULL;
+	pthread_mutex_lock(&home->free_lock);
+	chunk[CX__CHUNK - 1].free_next = home->free_slots[any];
 	home->free_slots[any] = chunk;
-	ck_spinlock_unlock(&home->free_lock);
+	pthread_mutex_unlock(&home->free_lock);
 	return true;
-}
-
-static struct cx__actor *of_link(ck_stack_entry_t *link)
-{
-	return link == NULL
-	               ? NULL
-	               : (struct cx__actor *)(void *)((uint8_t *)link -
-	                                              offsetof(struct cx__actor, runnable));
 }
 
 static struct cx__actor *take_slot(struct cx_runtime *rt, struct cx_worker *home, unsigned any)
@@ -72,11 +62,11 @@ static struct cx__actor *take_slot(struct cx_runtime *rt, struct cx_worker *home
 	struct cx__actor *a;
 
 	for (;;) {
-		ck_spinlock_lock(&home->free_lock);
+		pthread_mutex_lock(&home->free_lock);
 		a = home->free_slots[any];
 		if (a != NULL)
-			home->free_slots[any] = of_link(a->runnable.next);
-		ck_spinlock_unlock(&home->free_lock);
+			home->free_slots[any] = a->free_next;
+		pthread_mutex_unlock(&home->free_lock);
 		if (a != NULL || !add_chunk(rt, home, any))
 			return a;
 	}
@@ -86,11 +76,10 @@ static void give_slot(struct cx_runtime *rt, struct cx__actor *a)
 {
 	struct cx_worker *home = rt->worker[a->home];
 
-	ck_spinlock_lock(&home->free_lock);
-	a->runnable.next =
-		home->free_slots[a->any] != NULL ? &home->free_slots[a->any]->runnable : NULL;
+	pthread_mutex_lock(&home->free_lock);
+	a->free_next = home->free_slots[a->any];
 	home->free_slots[a->any] = a;
-	ck_spinlock_unlock(&home->free_lock);
+	pthread_mutex_unlock(&home->free_lock);
 }
 
 static struct cx__kind *add_kind(struct cx_runtime *rt, const struct cx_actor_type *type)

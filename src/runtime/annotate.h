@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What sanitizers must be told: hand-overs through Concurrency Kit (its atomics are inline
- * assembly, which ThreadSanitizer does not see) and blocks resting in pools. */
+/* Which sanitizer watches, and what AddressSanitizer must be told: blocks resting in pools. */
 #ifndef CX_RUNTIME_ANNOTATE_H
 #define CX_RUNTIME_ANNOTATE_H
 
@@ -19,28 +18,6 @@
 #endif
 #if defined(__SANITIZE_ADDRESS__)
 #define CX__ASAN 1
-#endif
-
-#ifdef CX__TSAN
-void __tsan_acquire(void *addr);
-void __tsan_release(void *addr);
-static inline void cx__acquired(void *p)
-{
-	__tsan_acquire(p);
-}
-static inline void cx__released(void *p)
-{
-	__tsan_release(p);
-}
-#else
-static inline void cx__acquired(void *p)
-{
-	(void)p;
-}
-static inline void cx__released(void *p)
-{
-	(void)p;
-}
 #endif
 
 #ifdef CX__ASAN

@@ -15,15 +15,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include <ck_spinlock.h>
-#include <ck_stack.h>
-
 #include <cx/io.h>
 #include <cx/runtime.h>
 #include <cx/supervisor.h>
 
 #include "runtime/deque.h"
 #include "runtime/pool.h"
+#include "runtime/stack.h"
 #include "runtime/timer_wheel.h"
 
 #define CX__KINDS_MAX 64
@@ -93,6 +91,7 @@ struct cx__actor {
 	struct cx__ask *asks;
 	struct cx__watcher *watchers;
 	struct cx_ref supervisor;
+	struct cx__actor *free_next; /* a free slot may still be queued, for late messages */
 	uint32_t slot;
 	uint16_t home; /* worker index */
 	uint16_t state_cls;
@@ -161,8 +160,8 @@ struct cx_worker {
 	struct cx__kind_count counts[CX__KINDS_MAX];
 	struct cx__deque any;
 	/* free slots: any thread, short */
-	_Alignas(64) ck_spinlock_t free_lock;
-	struct cx__actor *free_slots[2]; /* [any]; linked by .runnable.next */
+	_Alignas(64) pthread_mutex_t free_lock;
+	struct cx__actor *free_slots[2]; /* [any]; linked by .free_next */
 };
 
 struct cx__offload;

@@ -120,9 +120,8 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 	msg->to = to;
 	/* acq_rel: whoever sees depth 0 -> 1 also sees what the last runner left in the actor */
 	before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
-	cx__released(msg);
-	ck_stack_push_upmc(lane == CX__CONTROL ? &a->control : &a->mail,
-	                   (ck_stack_entry_t *)(void *)msg);
+	cx__stack_push(lane == CX__CONTROL ? &a->control : &a->mail,
+	               (ck_stack_entry_t *)(void *)msg);
 	if (before == 0)
 		cx__make_runnable(here, rt, a);
 	else if (lane == CX__CONTROL && atomic_load(&a->parked) != 0 &&
@@ -144,7 +143,6 @@ static void append(struct cx_msg **head, struct cx_msg **tail, ck_stack_entry_t 
 		struct cx_msg *msg = (struct cx_msg *)(void *)newest;
 
 		newest = newest->next;
-		cx__acquired(msg);
 		msg->link = first;
 		first = msg;
 	}
@@ -159,11 +157,10 @@ static void append(struct cx_msg **head, struct cx_msg **tail, ck_stack_entry_t 
  * among those taken after. */
 void cx__drain(struct cx__actor *a)
 {
-	if (ck_pr_load_ptr(&a->mail.head) != NULL)
-		append(&a->mail_head, &a->mail_tail, ck_stack_batch_pop_upmc(&a->mail));
-	if (ck_pr_load_ptr(&a->control.head) != NULL)
-		append(&a->control_head, &a->control_tail,
-		       ck_stack_batch_pop_upmc(&a->control));
+	if (!cx__stack_is_empty(&a->mail))
+		append(&a->mail_head, &a->mail_tail, cx__stack_take_all(&a->mail));
+	if (!cx__stack_is_empty(&a->control))
+		append(&a->control_head, &a->control_tail, cx__stack_take_all(&a->control));
 }
 
 enum cx_err cx_send(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg)

@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ck_stack.h>
-
 #include <cx/actor.h>
 
 #include "runtime/annotate.h"
+#include "runtime/stack.h"
 
 #define CLASSES 12
 #define SLAB_BYTES 65536
@@ -103,13 +102,12 @@ static void carve(struct cx__pool *pool, uint16_t cls)
 /* Rule 2: blocks that others freed. */
 static void collect(struct cx__pool *pool)
 {
-	ck_stack_entry_t *entry = ck_stack_batch_pop_upmc(&pool->returned);
+	ck_stack_entry_t *entry = cx__stack_take_all(&pool->returned);
 
 	while (entry != NULL) {
 		struct resting *block = (struct resting *)(void *)entry;
 
 		entry = entry->next;
-		cx__acquired(block);
 		rest(pool, block, block->cls);
 	}
 }
@@ -151,8 +149,7 @@ void cx__pool_give(struct cx__pool *owner, void *p, uint16_t cls)
 		return;
 	}
 	block->cls = cls;
-	cx__released(block);
-	ck_stack_push_upmc(&owner->returned, &block->link);
+	cx__stack_push(&owner->returned, &block->link);
 }
 
 uint64_t cx__pool_bytes(const struct cx__pool *pool)

@@ -16,7 +16,7 @@ static struct cx_worker *worker_new(struct cx_runtime *rt, unsigned index, uint6
 		return NULL;
 	memset(w, 0, sizeof(*w));
 	ck_stack_init(&w->inject);
-	ck_spinlock_init(&w->free_lock);
+	pthread_mutex_init(&w->free_lock, NULL);
 	w->rt = rt;
 	w->index = (uint16_t)index;
 	w->ctx.worker = w;

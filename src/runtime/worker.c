@@ -106,8 +106,7 @@ void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx_
 	} else if (home == here) {
 		push_local(here, a);
 	} else {
-		cx__released(a);
-		ck_stack_push_upmc(&home->inject, &a->runnable);
+		cx__stack_push(&home->inject, &a->runnable);
 		wake(home);
 	}
 }
@@ -117,14 +116,13 @@ static void take_injected(struct cx_worker *w)
 	struct cx__actor *first = NULL;
 	ck_stack_entry_t *entry;
 
-	if (ck_pr_load_ptr(&w->inject.head) == NULL)
+	if (cx__stack_is_empty(&w->inject))
 		return;
-	entry = ck_stack_batch_pop_upmc(&w->inject);
+	entry = cx__stack_take_all(&w->inject);
 	while (entry != NULL) { /* newest first: turn round */
 		struct cx__actor *a = actor_of(entry);
 
 		entry = entry->next;
-		cx__acquired(a);
 		a->runnable.next = first == NULL ? NULL : &first->runnable;
 		first = a;
 	}
@@ -260,7 +258,7 @@ static void settle(struct cx_worker *w, struct cx__actor *a, int32_t handled, bo
 	}
 	atomic_exchange(&a->parked, 1);
 	/* pairs with cx__deliver: a control message pushed meanwhile is seen here or sees parked */
-	if (ck_pr_load_ptr(&a->control.head) != NULL && atomic_exchange(&a->parked, 0) != 0)
+	if (!cx__stack_is_empty(&a->control) && atomic_exchange(&a->parked, 0) != 0)
 		cx__make_runnable(w, w->rt, a);
 }
 
@@ -418,7 +416,7 @@ static void run_round(struct cx_worker *w)
 
 static bool has_work(struct cx_worker *w)
 {
-	if (w->run_head != NULL || ck_pr_load_ptr(&w->inject.head) != NULL ||
+	if (w->run_head != NULL || !cx__stack_is_empty(&w->inject) ||
 	    atomic_load(&w->stop) != 0)
 		return true;
 	for (unsigned i = 0; i < w->rt->workers && !w->dedicated; i++)
