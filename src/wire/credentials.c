@@ -25,11 +25,13 @@ static bool is_space(uint32_t c)
 
 bool username_is_valid(struct wire_slice name)
 {
-	const uint8_t *at = name.at, *const end = at + name.len;
+	const uint8_t *at = name.at, *end;
 	size_t count = 0;
 
-	if (name.len > USERNAME_BYTES_MAX || !utf8_is_valid(name))
+	if (name.len < USERNAME_CHARS_MIN || name.len > USERNAME_BYTES_MAX ||
+	    !utf8_is_valid(name))
 		return false;
+	end = at + name.len;
 	for (; at < end; count++) {
 		const uint32_t c = utf8_next(&at);
 
@@ -63,12 +65,14 @@ static bool is_lower(uint32_t c)
 
 bool password_is_strong(struct wire_slice password)
 {
-	const uint8_t *at = password.at, *const end = at + password.len;
+	const uint8_t *at = password.at, *end;
 	bool has_upper = false, has_lower = false, has_digit = false;
 	size_t count = 0;
 
-	if (password.len > PASSWORD_BYTES_MAX || !utf8_is_valid(password))
+	if (password.len < PASSWORD_CHARS_MIN || password.len > PASSWORD_BYTES_MAX ||
+	    !utf8_is_valid(password))
 		return false;
+	end = at + password.len;
 	for (; at < end; count++) {
 		const uint32_t c = utf8_next(&at);
 

@@ -123,8 +123,9 @@ bool server_frame_decode(const uint8_t *data, size_t len, struct server_frame *o
 	s = &shapes[out->type];
 	if (s->build == NULL)
 		return true;
+	if (frame[1].kind != UNPACK_MAP)
+		return false;
 	u = (struct unpack){ frame[1].bytes.at, frame[1].bytes.at + frame[1].bytes.len };
-	return frame[1].kind == UNPACK_MAP &&
-	       unpack_fields(&u, PAYLOAD_DEPTH, frame[1].value, s->fields, s->count, values) &&
+	return unpack_fields(&u, PAYLOAD_DEPTH, frame[1].value, s->fields, s->count, values) &&
 	       unpack_fields_fit(s->fields, s->count, values) && s->build(values, out);
 }

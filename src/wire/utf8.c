@@ -90,8 +90,11 @@ static const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
 
 uint32_t utf8_feed(uint32_t state, const uint8_t *at, size_t len)
 {
-	const uint8_t *const end = at + len;
+	const uint8_t *end;
 
+	if (len == 0) /* at may be NULL */
+		return state;
+	end = at + len;
 	while (at < end) {
 		if (state == UTF8_ACCEPT) {
 			at = skip_ascii(at, end);
