@@ -108,6 +108,8 @@ async def run(ctx):
         await asyncio.sleep(2.0)
         hist.add("end")
         await crowd.stop()
+        ctx.check("PORT_FILE comes when the port is open", srv.too_early == 0,
+                  f"{srv.too_early} of {srv.starts} starts refused a connection after it")
         ctx.check("still runs at the end", srv.alive(), srv.log_tail())
         ctx.check("ends in order", await srv.stop() == 0, srv.log_tail())
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -27,6 +28,7 @@ class Server:
         self.port = 0
         self.proc = None
         self.starts = 0
+        self.too_early = 0  # starts whose port file came before the port was open
         self.log_path = os.path.join(self.folder, "server.log")
         os.makedirs(self.folder, exist_ok=True)
         # Nothing of the caller's configuration may leak in.
@@ -64,11 +66,24 @@ class Server:
                     text = f.read()
                 if text.endswith("\n"):
                     self.port = int(text)
+                    await self._reachable(end)
                     return
             except OSError:
                 pass
             await asyncio.sleep(0.005)
         raise RuntimeError("server does not listen:\n" + self.log_tail())
+
+    async def _reachable(self, end):
+        """The port file promises this; a start that breaks the promise is counted."""
+        first = True
+        while time.monotonic() < end and self.alive():
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 5).close()
+                return
+            except ConnectionRefusedError:
+                self.too_early += first
+                first = False
+                await asyncio.sleep(0.002)
 
     async def start(self, timeout=30.0):
         self.spawn()
