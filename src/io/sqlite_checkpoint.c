@@ -6,7 +6,7 @@
 #include "io/sqlite_db.h"
 #include "io/sqlite_stats.h"
 
-#define START_BYTES (32u << 20) /* a log of this size is copied */
+#define START_BYTES (32u << 20) /* by default */
 #define AGAIN_BYTES (4u << 20)  /* after so much more when a reader was in the way */
 #define PASSES_MAX 3
 #define REST_FRAMES 256 /* what is left for the writer to copy */
@@ -22,16 +22,27 @@ static void sync_database(sqlite3 *db)
 		file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
 }
 
+/* Passive, so that nobody waits for it.  That it is told SQLITE_BUSY (the writer was just changing
+ * the log's header) is no failure: there will be another turn. */
+static bool checkpoint(sqlite3 *db, int *log, int *done)
+{
+	const int rc =
+		sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, log, done);
+
+	if (rc == SQLITE_OK)
+		return true;
+	if ((rc & 0xff) != SQLITE_BUSY)
+		sqlite_db_log(db, "checkpoint");
+	return false;
+}
+
 static void copy(sqlite3 *db)
 {
 	int log = 0, done = 0, before = 0, pass;
 
 	for (pass = 0; pass < PASSES_MAX; pass++) {
-		if (sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, &log,
-		                              &done) != SQLITE_OK) {
-			sqlite_db_log(db, "checkpoint");
-			return;
-		}
+		if (!checkpoint(db, &log, &done))
+			continue;
 		sync_database(db);
 		if (done - before < REST_FRAMES)
 			return;
@@ -64,7 +75,7 @@ enum cx_err sqlite_checkpoint_start(struct sqlite_checkpoint *c, const char *pat
 	enum cx_err err;
 
 	memset(c, 0, sizeof(*c));
-	c->ask_at_bytes = START_BYTES;
+	c->start_bytes = c->ask_at_bytes = START_BYTES;
 	err = sqlite_db_open(path, SQLITE_DB_CHECKPOINTER, &c->db);
 	if (err != CX_OK)
 		return err;
@@ -100,19 +111,14 @@ void sqlite_checkpoint_stop(struct sqlite_checkpoint *c)
 
 static bool finish(struct sqlite_checkpoint *c, sqlite3 *writer, uint64_t wal_bytes)
 {
-	int log = 0, done = -1;
+	int log = 0, done = 0;
+	const bool emptied = checkpoint(writer, &log, &done) && log == done;
 
-	if (sqlite3_wal_checkpoint_v2(writer, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &done) !=
-	    SQLITE_OK)
-		sqlite_db_log(writer, "checkpoint");
 	set_state(c, SQLITE_CHECKPOINT_IDLE);
-	if (log != done) {
-		c->ask_at_bytes = wal_bytes + AGAIN_BYTES;
-		return false;
-	}
-	c->ask_at_bytes = START_BYTES;
-	sqlite_count(SQLITE_COUNT_CHECKPOINTS, 1);
-	return true;
+	c->ask_at_bytes = emptied ? c->start_bytes : wal_bytes + AGAIN_BYTES;
+	if (emptied)
+		sqlite_count(SQLITE_COUNT_CHECKPOINTS, 1);
+	return emptied;
 }
 
 bool sqlite_checkpoint_turn(struct sqlite_checkpoint *c, sqlite3 *writer, uint64_t wal_bytes)

@@ -30,6 +30,7 @@ struct sqlite_checkpoint {
 	sqlite3 *db; /* the thread's */
 	enum sqlite_checkpoint_state state;
 	bool running;
+	uint64_t start_bytes;  /* a log of this size is copied */
 	uint64_t ask_at_bytes; /* the writer's */
 };
 

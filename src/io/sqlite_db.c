@@ -16,6 +16,7 @@
 
 #define APPLICATION_ID 0x436e7374 /* "Cnst" */
 #define BUSY_MS 5000              /* only our own connections can hold us up */
+#define LOG_BYTES (8 << 20)       /* of the write-ahead log's file from the start */
 
 static char error_text[768];
 
@@ -126,6 +127,30 @@ enum cx_err sqlite_db_open(const char *path, enum sqlite_db_role role, sqlite3 *
 	}
 	*out = db;
 	return CX_OK;
+}
+
+/* SQLite reads the log up to the first frame that is not one: zeros end it. */
+void sqlite_db_extend_log(const char *path)
+{
+	static const char zeros[1 << 16];
+	char name[512];
+	struct stat st;
+	off_t at;
+	int fd;
+
+	snprintf(name, sizeof(name), "%s-wal", path);
+	fd = open(name, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && st.st_size < LOG_BYTES) {
+		for (at = st.st_size; at < LOG_BYTES; at += (off_t)sizeof(zeros))
+			if (pwrite(fd, zeros, sizeof(zeros), at) != (ssize_t)sizeof(zeros))
+				break;
+		if (at < LOG_BYTES && ftruncate(fd, st.st_size) != 0)
+			cx_log(CX_WARN, "sqlite.log_not_extended", "file=\"%s\"", name);
+		fdatasync(fd);
+	}
+	close(fd);
 }
 
 static bool query_number(sqlite3 *db, const char *text, int64_t *out)

@@ -29,6 +29,10 @@ CX_NODISCARD enum cx_err sqlite_db_migrate(sqlite3 *db, const char *path);
 /* Prepares count statements for the connection's life. */
 CX_NODISCARD enum cx_err sqlite_db_prepare(sqlite3 *db, const char *const *texts,
                                            unsigned count, sqlite3_stmt **out);
+/* Makes the write-ahead log's file long before it is used: a sync of blocks that are there takes a
+ * third of the time of one that also stores a new length.  Before the first write only. */
+void sqlite_db_extend_log(const char *path);
+
 uint32_t sqlite_db_page_bytes(sqlite3 *db);
 void sqlite_db_close(sqlite3 **db, sqlite3_stmt **statements, unsigned count);
 

@@ -398,6 +398,7 @@ enum cx_err sqlite_engine_open(struct sqlite_engine *e, const struct sqlite_sett
 		sqlite_engine_close(e);
 		return err;
 	}
+	sqlite_db_extend_log(settings->path);
 	e->page_bytes = sqlite_db_page_bytes(e->db);
 	sqlite3_wal_hook(e->db, on_wal_frames, e);
 	return CX_OK;

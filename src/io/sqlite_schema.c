@@ -11,7 +11,7 @@ static const char step_1[] =
 	"CREATE TABLE key_bundles(user_id BLOB PRIMARY KEY"
 	" REFERENCES users(id) ON DELETE CASCADE,"
 	" master_identity_key BLOB NOT NULL, bundle_data BLOB NOT NULL, signature BLOB NOT "
-        "NULL,"
+	"NULL,"
 	" registered_at INTEGER NOT NULL, updated_at INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE device_tokens(id BLOB PRIMARY KEY,"
 	" user_id BLOB NOT NULL REFERENCES users(id) ON DELETE CASCADE,"
@@ -39,6 +39,6 @@ static const char step_1[] =
 	" wall_ms INTEGER NOT NULL, frame_len INTEGER NOT NULL, frame BLOB NOT NULL);"
 	"CREATE INDEX inbox_by_owner ON inbox(owner, id, kind, frame_len);"
 	"CREATE TABLE dedup(id INTEGER PRIMARY KEY, hour INTEGER NOT NULL, hashes BLOB NOT "
-        "NULL);";
+	"NULL);";
 
 const char *const sqlite_schema_steps[SQLITE_SCHEMA_VERSION] = { step_1 };
