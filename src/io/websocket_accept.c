@@ -192,6 +192,37 @@ void ws_request(struct ws_conn *c, enum http_method method, const char *path, ui
 		ws_conn_poll(c);
 }
 
+static void on_body(struct ws_conn *c, const uint8_t *bytes, size_t len)
+{
+	const size_t room = cx_buf_len(c->msg) - c->msg_len;
+	const size_t n = len < room ? len : room;
+
+	if (n > 0)
+		memcpy(cx_buf_data(c->msg) + c->msg_len, bytes, n);
+	c->msg_len += (uint32_t)n;
+	if (n == room)
+		ws_request(c, HTTP_POST, NULL, c->path_len);
+	else
+		ws_conn_poll(c);
+}
+
+/* What came behind the head, when libwebsockets has seen the head. */
+static void on_rest(struct ws_conn *c)
+{
+	if (c->phase == WS_OPEN) {
+		ws_resume(c);
+		ws_conn_poll(c);
+	} else if (c->phase == WS_BODY) {
+		uint8_t *carry = c->carry;
+		const size_t len = c->carry_len;
+
+		c->carry = NULL;
+		c->carry_len = 0;
+		on_body(c, carry, len);
+		free(carry);
+	}
+}
+
 static void on_head(struct ws_conn *c, uint8_t *bytes, size_t len, const struct ws_head *head)
 {
 	const char *at = (const char *)bytes + head->skip;
@@ -209,16 +240,11 @@ static void on_head(struct ws_conn *c, uint8_t *bytes, size_t len, const struct 
 		ws_request(c, HTTP_OTHER, head->path, head->path_len);
 		return;
 	case WS_HEAD_REQUEST:
-		ws_lws_adopt(c, at, len - head->skip); /* with what is here of the body */
-		return;
 	case WS_HEAD_UPGRADE:
 		ws_carry(c, (const uint8_t *)at + head->len, behind);
 		ws_lws_adopt(c, at, head->len);
+		on_rest(c);
 		break;
-	}
-	if (c->phase == WS_OPEN) {
-		ws_resume(c);
-		ws_conn_poll(c);
 	}
 }
 
@@ -246,6 +272,19 @@ void ws_head_readable(struct ws_conn *c)
 	ws_carry_drop(c);
 	ws_head_check((const char *)a->recv_buf, had + (size_t)n, &head);
 	on_head(c, a->recv_buf, had + (size_t)n, &head);
+}
+
+void ws_body_readable(struct ws_conn *c)
+{
+	struct ws_adapter *a = c->adapter;
+	const ssize_t n = recv(c->watch.fd, a->recv_buf, WS_RECV_BYTES, 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		on_body(c, a->recv_buf, (size_t)n);
+	else
+		ws_conn_free(c);
 }
 
 /* max_handshakes is reached: the oldest goes, if it had its time, or the new one is refused. */

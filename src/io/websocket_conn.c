@@ -177,6 +177,9 @@ static void on_event(struct loop_watch *watch, unsigned events)
 	case WS_HEAD:
 		ws_head_readable(c);
 		break;
+	case WS_BODY:
+		ws_body_readable(c);
+		break;
 	case WS_OPEN:
 		ws_open_readable(c);
 		break;
@@ -195,8 +198,8 @@ static unsigned events_wanted(const struct ws_conn *c)
 
 	if (c->is_held)
 		return 0;
-	if (c->phase == WS_HEAD || (c->phase == WS_OPEN && !c->is_paused) ||
-	    (c->phase == WS_CLOSING && !c->saw_eof))
+	if (c->phase == WS_HEAD || c->phase == WS_BODY ||
+	    (c->phase == WS_OPEN && !c->is_paused) || (c->phase == WS_CLOSING && !c->saw_eof))
 		events |= LOOP_READABLE;
 	if (c->is_blocked || c->tls_wants_write)
 		events |= LOOP_WRITABLE;

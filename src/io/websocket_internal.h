@@ -42,11 +42,14 @@ struct lws_context;
 struct lws_vhost;
 struct ws_adapter;
 
-/* FREE -> HEAD -> LWS -> OPEN -> CLOSING -> FREE, HEAD or LWS -> HTTP -> CLOSING, anything -> FREE */
+/* A WebSocket:  FREE -> HEAD -> LWS -> OPEN -> CLOSING -> FREE, with TLS from LWS on
+ * a request:    FREE -> HEAD -> LWS -> BODY -> HTTP -> CLOSING -> FREE, with TLS from LWS on and no BODY
+ * anything may go to CLOSING (refused) or FREE (gone). */
 enum ws_phase {
 	WS_FREE,
 	WS_HEAD, /* we gather the request head (plain TCP) */
-	WS_LWS,  /* libwebsockets reads: TLS handshake and head, or a request's body */
+	WS_LWS,  /* libwebsockets reads: the head, with TLS all of the request */
+	WS_BODY, /* we gather a request's body (plain TCP) */
 	WS_HTTP, /* an HTTP_REQUEST waits for its answer */
 	WS_OPEN,
 	WS_CLOSING, /* nothing more is accepted for it; flush, say goodbye, wait for the peer */
@@ -194,6 +197,7 @@ struct ws_handle ws_conn_handle(const struct ws_conn *c);
 void ws_accept_start(struct ws_adapter *a);
 void ws_accept_stop(struct ws_adapter *a);
 void ws_head_readable(struct ws_conn *c);
+void ws_body_readable(struct ws_conn *c);
 /* Close what is over its deadline; true when something still waits. */
 bool ws_deadlines(struct ws_adapter *a, uint64_t now_ms);
 /* The handshake is done, the socket (and c->tls) is ours. */
@@ -214,7 +218,7 @@ void ws_refuse(struct ws_conn *c, uint16_t status);
 CX_NODISCARD enum cx_err ws_lws_open(struct ws_adapter *a, const char **error_text);
 void ws_lws_close(struct ws_adapter *a);  /* on the worker */
 void ws_lws_finish(struct ws_adapter *a); /* on the main thread, after the loop is closed */
-/* Give the socket (with the first bytes of a plain one) to libwebsockets. */
+/* Give the socket (with the whole head of a plain one) to libwebsockets. */
 void ws_lws_adopt(struct ws_conn *c, const char *bytes, size_t len);
 /* End libwebsockets' side of a handshake that is given up. */
 void ws_lws_abandon(struct ws_conn *c);

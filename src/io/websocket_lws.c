@@ -187,7 +187,13 @@ static int on_http(struct ws_conn *c, struct lws *wsi, const char *path, size_t 
 	c->msg = cx_buf_new(len + body_len);
 	memcpy(cx_buf_data(c->msg), path, len);
 	c->msg_len = (uint32_t)len;
-	return 0;
+	if (c->tls != NULL)
+		return 0; /* libwebsockets reads it */
+	/* Not here: what it was given when it adopted the socket it takes for the body, and frees
+	 * it while it is still reading it. */
+	take(c, wsi);
+	c->phase = WS_BODY;
+	return -1;
 }
 
 static int on_body(struct ws_conn *c, const void *bytes, size_t len)

@@ -49,6 +49,9 @@ static void on_request(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	} else {
 		n = snprintf(text, sizeof(text), "%s %.*s %zu", names[m->method],
 		             (int)m->path_len, path, body_len);
+		for (size_t i = 0; i < body_len; i++) /* a body of one letter is one */
+			if (path[m->path_len + i] != 'z')
+				n = snprintf(text, sizeof(text), "odd body");
 		buf = cx_buf_copy(text, (size_t)n);
 	}
 	err = http_respond(ctx, m->handle, m->method == HTTP_OTHER ? 405 : 200, "text/plain",
