@@ -56,7 +56,8 @@ static void on_request(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		struct account_answer *busy =
 			CX_MSG_NEW(ctx, ACCOUNT_ANSWER, struct account_answer);
 
-		busy->hdr.buf = relay_error_frame(ERROR_SERVER_ERROR, NULL, NULL);
+		busy->hdr.buf =
+			relay_error_frame(ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
 		cx_reply(ctx, msg, &busy->hdr);
 		return;
 	}

@@ -41,7 +41,8 @@ void op_finish(struct cx_ctx *ctx, struct account *a, struct account_op *op,
 
 void op_fail(struct cx_ctx *ctx, struct account *a, struct account_op *op, enum error_code code)
 {
-	op_finish(ctx, a, op, relay_error_frame(code, NULL, NULL), ACCOUNT_NOTHING);
+	op_finish(ctx, a, op, relay_error_frame(code, NULL, wire_slice(NULL, 0)),
+	          ACCOUNT_NOTHING);
 }
 
 struct cx_buf *op_plain_frame(enum server_type type)

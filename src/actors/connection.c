@@ -57,7 +57,7 @@ static void answer(struct cx_ctx *ctx, struct connection *c, struct cx_buf *fram
 }
 
 static void answer_error(struct cx_ctx *ctx, struct connection *c, enum error_code code,
-                         const char *text, const char *message_id)
+                         const char *text, struct wire_slice message_id)
 {
 	answer(ctx, c, relay_error_frame(code, text, message_id));
 }
@@ -122,7 +122,7 @@ static void finish_settle(struct cx_ctx *ctx, struct connection *c, uint64_t cor
 	s->is_done = true;
 	give_back(c, 0);
 	if (!is_stored)
-		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, s->id);
+		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_text(s->id));
 	release_settles(ctx, c);
 }
 
@@ -158,10 +158,7 @@ static void on_acknowledge(struct cx_ctx *ctx, struct connection *c,
 	}
 	if (inbox_settle(ctx, &c->relay->inbox, &c->user, &ack->id,
 	                 ack->has_from ? &ack->from.user : NULL, ANSWER_MS, &corr) != CX_OK) {
-		char id[UUID_TEXT_LEN + 1];
-
-		copy_id(id, sizeof(id), ack->message_id);
-		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, id);
+		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, ack->message_id);
 		give_back(c, frame_bytes);
 		return;
 	}
@@ -213,10 +210,12 @@ static void submit(struct cx_ctx *ctx, struct connection *c, const struct client
 	struct cx_buf *frame = NULL;
 	uint64_t corr;
 
-	copy_id(s.id, sizeof(s.id), f->message_id);
 	if (s.code == ERROR_NONE)
 		s.code = judge_send(c, &f->send);
-	if (s.code == ERROR_NONE) {
+	if (s.code != ERROR_NONE) {
+		frame = relay_error_frame(s.code, NULL, f->message_id);
+	} else {
+		copy_id(s.id, sizeof(s.id), f->message_id);
 		s.owner = f->send.to.user;
 		s.key = f->send.id;
 		s.key_case = f->send.id_case;
@@ -250,8 +249,10 @@ static void on_outcome(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 
 	c->sends--;
 	give_back(c, m->frame_bytes);
-	if (m->code != ERROR_NONE) {
-		answer_error(ctx, c, m->code, m->text, m->id);
+	if (msg->buf != NULL) {
+		answer(ctx, c, cx_buf_ref(msg->buf));
+	} else if (m->code != ERROR_NONE) {
+		answer_error(ctx, c, m->code, m->text, wire_text(m->id));
 	} else if (uuid_parse(wire_text(m->id), &id, &id_case)) {
 		buf = cx_buf_new(SERVER_FRAME_ACCEPTED_LEN);
 		cx_buf_trim(buf, server_frame_ack(cx_buf_data(buf), SERVER_FRAME_ACCEPTED_LEN,
@@ -271,7 +272,7 @@ static void ask_account(struct cx_ctx *ctx, struct connection *c, struct cx_buf 
 	if (account_request(ctx, c->relay, is_live ? &c->user : &nobody,
 	                    is_live ? &c->jti : &nobody, frame, ACCOUNT_MS,
 	                    &c->account_corr) != CX_OK) {
-		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, NULL);
+		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
 		give_back(c, (uint32_t)cx_buf_len(frame));
 		return;
 	}
@@ -287,16 +288,14 @@ static void take_decoded(struct cx_ctx *ctx, struct connection *c, struct cx_buf
 	const uint32_t bytes = (uint32_t)cx_buf_len(buf);
 	const bool is_message =
 		f->type == CLIENT_SEND_MESSAGE || f->type == CLIENT_ACKNOWLEDGE_MESSAGE;
-	char id[GATEWAY_ID_MAX + 1];
 
-	copy_id(id, sizeof(id), f->message_id);
 	if (is_message && c->phase != CONNECTION_LIVE && code != ERROR_INVALID_FORMAT) {
-		answer_error(ctx, c, ERROR_AUTH_REQUIRED, NULL, id);
+		answer_error(ctx, c, ERROR_AUTH_REQUIRED, NULL, f->message_id);
 		give_back(c, bytes);
 	} else if (f->type == CLIENT_SEND_MESSAGE && c->phase == CONNECTION_LIVE) {
 		submit(ctx, c, f, code, bytes); /* refused ones too: they keep their place */
 	} else if (code != ERROR_NONE) {
-		answer_error(ctx, c, code, NULL, id);
+		answer_error(ctx, c, code, NULL, f->message_id);
 		give_back(c, bytes);
 	} else if (f->type == CLIENT_ACKNOWLEDGE_MESSAGE) {
 		on_acknowledge(ctx, c, f, bytes);
@@ -424,7 +423,7 @@ static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	} else if (c->is_busy && msg->corr == c->account_corr) {
 		c->is_busy = 0;
 		give_back(c, c->busy_frame_bytes);
-		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, NULL);
+		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
 		take_held(ctx, c);
 	} else { /* inv. 4 */
 		c->sends--;
@@ -466,9 +465,7 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		return;
 	}
 	if (c->cursor.unconfirmed > 0 && c->cursor.confirming == 0) {
-		c->cursor.confirming = c->cursor.receipt;
-		c->cursor.unconfirmed = 0;
-		connection_ping(ctx, c);
+		cursor_confirm(ctx, c);
 	} else if (now_ms - c->pinged_ms >= PING_MS) {
 		connection_ping(ctx, c);
 	}

@@ -9,7 +9,8 @@
 #define READ_BYTES 65536
 #define READ_TIMEOUT_MS 10000
 #define CONFIRM_EVERY 64 /* receipts */
-#define CONFIRM_MS 1000
+#define CONFIRM_MS 100   /* or so often, when there are fewer */
+#define RETRY_MS 1000
 
 void cursor_start(struct cx_ctx *ctx, struct connection *c)
 {
@@ -48,12 +49,12 @@ void cursor_read_on(struct cx_ctx *ctx, struct connection *c)
 	               &cur->read_corr) != CX_OK) {
 		cur->read_corr = 0;
 		cur->seen = UINT64_MAX; /* the next tick tries again */
-		connection_tick_in(ctx, c, CONFIRM_MS);
+		connection_tick_in(ctx, c, RETRY_MS);
 	}
 }
 
 /* Asks the client, by a ping, whether the receipts so far have arrived. */
-static void confirm(struct cx_ctx *ctx, struct connection *c)
+void cursor_confirm(struct cx_ctx *ctx, struct connection *c)
 {
 	struct cursor *cur = &c->cursor;
 
@@ -75,7 +76,7 @@ void cursor_on_pong(struct cx_ctx *ctx, struct connection *c, uint64_t number)
 	(void)err; /* a busy hub: the next confirmation covers it */
 	cur->confirming = 0;
 	if (cur->unconfirmed >= CONFIRM_EVERY)
-		confirm(ctx, c);
+		cursor_confirm(ctx, c);
 	else if (cur->unconfirmed > 0)
 		connection_tick_in(ctx, c, CONFIRM_MS);
 }
@@ -92,10 +93,11 @@ static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, ui
 	if (kind != RECORD_RECEIPT)
 		return;
 	cur->receipt = id;
-	if (cur->unconfirmed++ == 0)
+	cur->unconfirmed++;
+	if (cur->unconfirmed >= CONFIRM_EVERY || cx_now_ms(ctx) - c->pinged_ms >= CONFIRM_MS)
+		cursor_confirm(ctx, c); /* the ping goes out behind it, in the same write */
+	else if (cur->unconfirmed == 1)
 		connection_tick_in(ctx, c, CONFIRM_MS);
-	if (cur->unconfirmed >= CONFIRM_EVERY)
-		confirm(ctx, c);
 }
 
 void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -140,7 +142,7 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 			           (uint32_t)(r->frame - base), r->frame_len);
 	if (m->failed) {
 		cur->seen = UINT64_MAX;
-		connection_tick_in(ctx, c, CONFIRM_MS);
+		connection_tick_in(ctx, c, RETRY_MS);
 		return;
 	}
 	if (m->next > cur->sent)

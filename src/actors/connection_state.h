@@ -62,6 +62,8 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 /* false: this error answered something else. */
 bool cursor_on_error(struct connection *c, const struct cx_msg *msg);
 void cursor_on_credit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
+/* Receipts that were sent: find out by a ping whether they have arrived. */
+void cursor_confirm(struct cx_ctx *ctx, struct connection *c);
 void cursor_on_pong(struct cx_ctx *ctx, struct connection *c, uint64_t number);
 
 /* connection.c: a ping to the client, which comes back as a number. */

@@ -45,6 +45,8 @@ static void refuse(struct cx_ctx *ctx, const struct cx_msg *req)
 	struct gateway_outcome *m = CX_MSG_NEW(ctx, GATEWAY_OUTCOME, struct gateway_outcome);
 
 	m->code = ERROR_SERVER_ERROR;
+	if (submit->code != ERROR_NONE)
+		m->hdr.buf = cx_buf_ref(req->buf);
 	m->frame_bytes = submit->frame_bytes;
 	memcpy(m->id, submit->id, sizeof(m->id));
 	cx_reply(ctx, req, &m->hdr);

@@ -15,9 +15,10 @@
 #include "wire/client_frame.h"
 #include "wire/uuid.h"
 
-#define GATEWAY_ID_MAX 40 /* characters of a message id that are echoed */
+#define GATEWAY_ID_MAX UUID_TEXT_LEN /* characters of a message id */
 
-/* What became of one send: ERROR_NONE means accepted. */
+/* What became of one send: ERROR_NONE means accepted.  hdr.buf: the answer's frame, when the
+ * connection had refused it itself. */
 struct gateway_outcome {
 	struct cx_msg hdr;
 	enum error_code code;
@@ -26,8 +27,8 @@ struct gateway_outcome {
 	char text[72]; /* instead of the code's default text, when not empty */
 };
 
-/* One send.  code other than ERROR_NONE: refused already by the connection, takes its turn in the
- * order of answers only.  hdr.buf: the `message` frame for the recipient. */
+/* One send.  hdr.buf: the `message` frame for the recipient.  code other than ERROR_NONE: refused
+ * already by the connection, takes its turn in the order of answers only; hdr.buf is the answer. */
 struct gateway_submit {
 	struct uuid sender, owner, key;
 	uint32_t key_case;
@@ -44,7 +45,7 @@ struct gateway_submit_msg {
 
 extern const struct cx_actor_type gateway_type; /* conf: struct relay_conf */
 
-/* Keeps: a reference on frame (NULL when code says refused).
+/* Keeps: a reference on frame.
  * Returns as cx_ask. */
 CX_NODISCARD enum cx_err gateway_submit(struct cx_ctx *ctx, const struct relay *relay,
                                         const struct gateway_submit *submit,

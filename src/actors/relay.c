@@ -25,14 +25,14 @@ void relay_limit_key(const char *name, struct wire_slice subject, uint8_t key[16
 	memcpy(key, digest, 16);
 }
 
-struct cx_buf *relay_error_frame(enum error_code code, const char *text, const char *message_id)
+struct cx_buf *relay_error_frame(enum error_code code, const char *text,
+                                 struct wire_slice message_id)
 {
 	struct cx_buf *buf = cx_buf_new(SERVER_FRAME_ERROR_MAX);
-	const struct wire_slice none = { NULL, 0 };
-	const size_t len = server_frame_error(
-		cx_buf_data(buf), cx_buf_len(buf), code,
-		text != NULL && text[0] != '\0' ? wire_text(text) : none,
-		message_id != NULL && message_id[0] != '\0' ? wire_text(message_id) : none);
+	const struct wire_slice shown =
+		text != NULL && text[0] != '\0' ? wire_text(text) : wire_slice(NULL, 0);
+	const size_t len =
+		server_frame_error(cx_buf_data(buf), cx_buf_len(buf), code, shown, message_id);
 
 	cx_assert(len <= cx_buf_len(buf));
 	cx_buf_trim(buf, len);

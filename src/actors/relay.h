@@ -67,9 +67,9 @@ struct relay_conf {
 /* The store's key of a limit: a hash of its name and whom it is about. */
 void relay_limit_key(const char *name, struct wire_slice subject, uint8_t key[16]);
 
-/* An `error` frame; text and message_id may be NULL or empty (default text, no id), at most 128
- * bytes each.  Returns a reference, the caller's. */
+/* An `error` frame; text may be NULL or empty (the code's default), message_id.at NULL (none); at
+ * most 128 bytes each.  Returns a reference, the caller's. */
 struct cx_buf *relay_error_frame(enum error_code code, const char *text,
-                                 const char *message_id);
+                                 struct wire_slice message_id);
 
 #endif

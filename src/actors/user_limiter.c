@@ -85,7 +85,7 @@ static struct send *at(const struct limiter *l, uint64_t n)
 	return &l->ring[n & (l->cap - 1)];
 }
 
-static void answer(struct cx_ctx *ctx, const struct send *s)
+static void answer(struct cx_ctx *ctx, struct send *s)
 {
 	struct gateway_outcome *m = CX_MSG_NEW(ctx, GATEWAY_OUTCOME, struct gateway_outcome);
 
@@ -93,6 +93,7 @@ static void answer(struct cx_ctx *ctx, const struct send *s)
 	m->frame_bytes = s->submit.frame_bytes;
 	memcpy(m->id, s->submit.id, sizeof(m->id));
 	memcpy(m->text, s->text, sizeof(m->text));
+	m->hdr.buf = s->frame; /* refused by the connection: its answer, else NULL by now */
 	cx_answer(ctx, s->caller, &m->hdr);
 }
 
@@ -204,8 +205,8 @@ static void refuse(struct cx_ctx *ctx, struct limiter *l, struct send *s,
 		finish(s, ERROR_RATE_LIMIT_BLOCKED);
 		return;
 	}
-	snprintf(s->text, sizeof(s->text), "Slow down! (%u/%u) Retry in %llu s", b->max, b->max,
-	         (unsigned long long)wait_s);
+	snprintf(s->text, sizeof(s->text), "Slow down! (%llu/%u) Retry in %llu s",
+	         (unsigned long long)b->max + l->refused, b->max, (unsigned long long)wait_s);
 	finish(s, ERROR_RATE_LIMIT_WARNING);
 }
 
@@ -308,7 +309,7 @@ static void open_gate(struct cx_ctx *ctx, struct limiter *l, enum stage stage)
 		enum verdict verdict = PASS;
 
 		if (s->code != ERROR_NONE) {
-			finish(s, s->code);
+			s->step = DONE;
 			verdict = FAIL;
 		}
 		if (verdict == PASS && stage <= STAGE_BLOCK)

@@ -13,7 +13,6 @@
 
 #include "io/websocket_internal.h"
 
-#define BACKLOG 4096
 #define ACCEPTS_A_TURN 32
 #define VICTIM_AGE_MS 1000 /* a handshake this old may be dropped for a new one */
 #define LINGERERS_MAX 2048 /* refused clients that are waited for, each worker */
@@ -368,10 +367,6 @@ void ws_accept_start(struct ws_adapter *a)
 {
 	if (a->is_listening || a->listener.fd < 0)
 		return;
-	if (listen(a->listener.fd, BACKLOG) != 0) {
-		cx_log(CX_ERROR, "websocket.listen_failed", "errno=%d", errno);
-		return;
-	}
 	a->listener.fn = on_acceptable;
 	a->is_listening = true;
 	set_listening(a, LOOP_READABLE);

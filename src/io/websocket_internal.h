@@ -27,6 +27,7 @@
 #include "io/websocket_head.h"
 #include "wire/ws_frame.h"
 
+#define WS_BACKLOG 4096
 #define WS_RECV_BYTES 65536
 #define WS_STAGE_BYTES 65536
 #define WS_FRAMES_MAX 64    /* delivered and not yet consumed: flow rule (a) */

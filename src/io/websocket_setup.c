@@ -29,7 +29,11 @@ struct ws_adapter *ws_adapter_of(unsigned worker)
 	return worker < all_count ? all[worker] : NULL;
 }
 
-static int bind_one(const struct sockaddr *addr, socklen_t len)
+/* SHARE_TRIAL: only to see whether the port is free; the others would join whoever has it. */
+enum share { SHARE_TRIAL, SHARE_WORKERS };
+
+/* Listening already, so that whoever is told the port can connect; accepting starts later. */
+static int bind_one(const struct sockaddr *addr, socklen_t len, enum share share)
 {
 	const int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	const int on = 1, off = 0;
@@ -39,9 +43,14 @@ static int bind_one(const struct sockaddr *addr, socklen_t len)
 	if (addr->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0 ||
-	    bind(fd, addr, len) != 0) {
+	    (share == SHARE_WORKERS &&
+	     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) ||
+	    bind(fd, addr, len) != 0 ||
+	    (share == SHARE_WORKERS && listen(fd, WS_BACKLOG) != 0)) {
+		const int why = errno;
+
 		close(fd);
+		errno = why;
 		return -1;
 	}
 	return fd;
@@ -75,20 +84,32 @@ static enum cx_err resolve(const struct websocket_settings *s, struct sockaddr_s
 	return CX_OK;
 }
 
+static int bind_free(const struct sockaddr_storage *addr, socklen_t len)
+{
+	const struct sockaddr *a = (const struct sockaddr *)(const void *)addr;
+	const int trial = bind_one(a, len, SHARE_TRIAL);
+
+	if (trial < 0)
+		return -1;
+	close(trial);
+	return bind_one(a, len, SHARE_WORKERS);
+}
+
 /* A machine without IPv6 gets the IPv4 wildcard instead. */
 static int bind_first(const struct websocket_settings *s, struct sockaddr_storage *addr,
                       socklen_t *len)
 {
-	const int fd = bind_one((const struct sockaddr *)(const void *)addr, *len);
+	const bool is_any = s->bind == NULL || strcmp(s->bind, "::") == 0;
+	const int fd = bind_free(addr, *len);
 	struct sockaddr_in *any = (struct sockaddr_in *)(void *)addr;
 
-	if (fd >= 0 || s->bind != NULL || errno != EAFNOSUPPORT)
+	if (fd >= 0 || !is_any || (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL))
 		return fd;
 	memset(addr, 0, sizeof(*addr));
 	any->sin_family = AF_INET;
 	any->sin_port = htons(s->port);
 	*len = sizeof(*any);
-	return bind_one((const struct sockaddr *)(const void *)addr, *len);
+	return bind_free(addr, *len);
 }
 
 static enum cx_err open_listeners(struct websocket_settings *s, uint16_t *bound_port,
@@ -100,9 +121,9 @@ static enum cx_err open_listeners(struct websocket_settings *s, uint16_t *bound_
 	if (resolve(s, &addr, &len, error_text) != CX_OK)
 		return CX_EINVAL;
 	for (unsigned i = 0; i < all_count; i++) {
-		const int fd =
-			i == 0 ? bind_first(s, &addr, &len)
-			       : bind_one((const struct sockaddr *)(const void *)&addr, len);
+		const int fd = i == 0 ? bind_first(s, &addr, &len)
+		                      : bind_one((const struct sockaddr *)(const void *)&addr,
+		                                 len, SHARE_WORKERS);
 
 		if (fd < 0) {
 			*error_text = errno == EADDRINUSE ? "PORT: in use by another program"

@@ -214,8 +214,6 @@ static void log_start(const struct all *all)
 {
 	const struct config *c = all->config;
 
-	for (size_t i = 0; i < c->note_count; i++)
-		cx_log(CX_WARN, c->notes[i].event, "name=%s", c->notes[i].name);
 	cx_log(CX_INFO, "relay.started",
 	       "role=all port=%u workers=%u version=%s store=sqlite log=embedded "
 	       "inbox=embedded "

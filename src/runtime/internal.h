@@ -126,11 +126,13 @@ struct cx__ask {
 	struct cx__ask *next, **prev; /* of the actor; next also links free ones */
 };
 
+enum cx__stop { CX__STOP_NO, CX__STOP_ASKED, CX__STOP_WOKEN };
+
 struct cx_worker {
 	/* written by others */
 	_Alignas(64) ck_stack_t inject; /* actors made runnable by other threads */
 	_Atomic uint32_t sleeping;
-	_Atomic uint32_t stop;
+	_Atomic uint32_t stop; /* enum cx__stop */
 	_Atomic uint64_t wakeups;
 	/* written by the worker, read by the watchdog and figures */
 	_Alignas(64) _Atomic uint64_t

@@ -167,8 +167,9 @@ static void stop_workers(struct cx_runtime *rt, unsigned first, unsigned end)
 	for (unsigned i = first; i < end; i++) {
 		struct cx_worker *w = rt->worker[i];
 
-		atomic_store(&w->stop, 1);
+		atomic_store(&w->stop, CX__STOP_ASKED);
 		w->loop_ops->wake(w->loop);
+		atomic_store(&w->stop, CX__STOP_WOKEN);
 	}
 	for (unsigned i = first; i < end; i++)
 		pthread_join(rt->worker[i]->thread, NULL);

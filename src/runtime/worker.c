@@ -6,6 +6,7 @@
  *   sleeping = 1      (seq_cst)         push on inject     (locked instruction)
  *   inject empty?     else don't sleep  sleeping == 1?     then 1 -> 0, and wake
  * One of the two sees the other, so no wake-up is lost; the exchange makes it one eventfd write. */
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -477,6 +478,8 @@ void *cx__worker_main(void *arg)
 	if (!w->dedicated)
 		pthread_barrier_wait(&w->rt->quiet); /* from here on nobody runs turns */
 	end_own_actors(w);
+	while (atomic_load(&w->stop) != CX__STOP_WOKEN)
+		sched_yield(); /* who told us to stop still wakes the loop */
 	w->loop_ops->close(w->loop);
 	return NULL;
 }
