@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The group-commit floor: what one SQLite writer alone reaches in a folder.
  *
- *   floor_sqlite DIR [SECONDS_PER_RUN]
+ *   floor_sqlite DIR [SECONDS_PER_RUN [WAY,BATCH]]
  *
  * A durable message costs at least one INSERT of its row and, later, one DELETE.  So each
  * transaction inserts a batch of 600-byte rows and deletes the batch before it, WAL mode,
@@ -13,7 +13,7 @@
  *          as a relay must that answers a repeated id after a restart.  Random keys touch a
  *          page each, so this way is slower and slows down as the table grows.
  *
- * One TSV row for each way and batch size, median of 5 runs:
+ * One TSV row for each way and batch size, median of 5 runs (of one, if WAY,BATCH is given):
  *   floor_sqlite  way,batch  threads  messages/s  p50_ns  p99_ns (of a commit)  lowest  highest */
 #include <errno.h>
 #include <inttypes.h>
@@ -31,6 +31,8 @@
 #define COMMITS_MAX 100000
 
 enum way { ROWS, IDS };
+
+static const char *const way_names[] = { [ROWS] = "rows", [IDS] = "ids" };
 
 struct store {
 	sqlite3 *db;
@@ -205,18 +207,37 @@ static struct result run(const char *path, enum way way, int64_t batch, double s
 	};
 }
 
-static void measure(const char *path, enum way way, int64_t batch, double seconds)
+static void measure(const char *path, enum way way, int64_t batch, double seconds, size_t runs)
 {
-	struct result runs[RUNS];
-	const struct result *mid = &runs[RUNS / 2];
+	struct result results[RUNS];
+	const struct result *mid = &results[runs / 2];
 
-	for (int i = 0; i < RUNS; i++)
-		runs[i] = run(path, way, batch, seconds);
-	qsort(runs, RUNS, sizeof(runs[0]), compare_result);
+	for (size_t i = 0; i < runs; i++)
+		results[i] = run(path, way, batch, seconds);
+	qsort(results, runs, sizeof(results[0]), compare_result);
 	printf("floor_sqlite\t%s,%" PRId64 "\t1\t%.0f\t%" PRIu64 "\t%" PRIu64 "\t%.0f\t%.0f\n",
-	       way == ROWS ? "rows" : "ids", batch, mid->per_second, mid->p50_ns, mid->p99_ns,
-	       runs[0].per_second, runs[RUNS - 1].per_second);
+	       way_names[way], batch, mid->per_second, mid->p50_ns, mid->p99_ns,
+	       results[0].per_second, results[runs - 1].per_second);
 	fflush(stdout);
+}
+
+/* "ids,300": that alone, once. */
+static int measure_one(const char *path, const char *what, double seconds)
+{
+	for (enum way way = ROWS; way <= IDS; way++) {
+		const size_t len = strlen(way_names[way]);
+
+		if (strncmp(what, way_names[way], len) == 0 && what[len] == ',') {
+			const long batch = strtol(what + len + 1, NULL, 10);
+
+			if (batch < 1 || batch > 100000)
+				break;
+			measure(path, way, batch, seconds, 1);
+			return 0;
+		}
+	}
+	fprintf(stderr, "floor_sqlite: no such way and batch: %s\n", what);
+	return 2;
 }
 
 int main(int argc, char **argv)
@@ -225,13 +246,15 @@ int main(int argc, char **argv)
 	const double seconds = argc > 2 ? atof(argv[2]) : 2;
 	char path[4096];
 
-	if (argc < 2 || argc > 3 || seconds <= 0) {
-		fprintf(stderr, "usage: floor_sqlite DIR [SECONDS_PER_RUN]\n");
+	if (argc < 2 || argc > 4 || seconds <= 0) {
+		fprintf(stderr, "usage: floor_sqlite DIR [SECONDS_PER_RUN [WAY,BATCH]]\n");
 		return 2;
 	}
 	snprintf(path, sizeof(path), "%s/floor_sqlite.%ld.db", argv[1], (long)getpid());
+	if (argc == 4)
+		return measure_one(path, argv[3], seconds);
 	for (enum way way = ROWS; way <= IDS; way++)
 		for (size_t b = 0; b < sizeof(batches) / sizeof(batches[0]); b++)
-			measure(path, way, batches[b], seconds);
+			measure(path, way, batches[b], seconds, RUNS);
 	return 0;
 }
