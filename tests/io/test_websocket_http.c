@@ -14,6 +14,8 @@
 #include "support/ws_peer.h"
 #include "wire/ws_frame.h"
 
+#define ROOM 200000 /* for a request */
+
 static struct ws_server server;
 
 static void start_http(void)
@@ -91,7 +93,7 @@ Test(websocket_http, a_head_request_gets_no_body_but_its_length)
 
 Test(websocket_http, a_body_arrives_whole_however_it_is_cut)
 {
-	char *request = malloc(200000);
+	char *request = malloc(ROOM);
 	const int fd = peer_connect(server.port);
 	char answer[1024];
 	bool was_reset;
@@ -103,8 +105,8 @@ Test(websocket_http, a_body_arrives_whole_however_it_is_cut)
 	cr_assert_str_eq(
 		body_of(ask("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")),
 		"POST /x 0");
-	head = (size_t)sprintf(request,
-	                       "POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 131072\r\n\r\n");
+	head = (size_t)snprintf(
+		request, ROOM, "POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 131072\r\n\r\n");
 	memset(request + head, 'z', 131072);
 	cr_assert_str_eq(body_of(ask_bytes(request, head + 131072)), "POST /y 131072");
 	peer_send(fd, request, head - 3); /* and in pieces */
@@ -185,20 +187,21 @@ Test(websocket_http, refuses_with_a_clear_status)
 
 Test(websocket_http, refuses_long_heads)
 {
-	char *request = malloc(20000);
-	size_t len = (size_t)sprintf(request, "GET /");
+	char *request = malloc(ROOM);
+	size_t len = (size_t)snprintf(request, ROOM, "GET /");
 
 	memset(request + len, 'a', 5000);
-	strcpy(request + len + 5000, " HTTP/1.1\r\nHost: a\r\n\r\n");
+	snprintf(request + len + 5000, ROOM - (len + 5000), "%s",
+	         " HTTP/1.1\r\nHost: a\r\n\r\n");
 	cr_assert_eq(status_of(ask(request)), 414);
-	len = (size_t)sprintf(request, "GET / HTTP/1.1\r\nHost: a\r\nX: ");
+	len = (size_t)snprintf(request, ROOM, "GET / HTTP/1.1\r\nHost: a\r\nX: ");
 	memset(request + len, 'a', 9000);
 	request[len + 9000] = '\0';
 	cr_assert_eq(status_of(ask(request)), 431, "before its end has come");
-	len = (size_t)sprintf(request, "GET / HTTP/1.1\r\nHost: a\r\n");
+	len = (size_t)snprintf(request, ROOM, "GET / HTTP/1.1\r\nHost: a\r\n");
 	for (int i = 0; i < 64; i++)
-		len += (size_t)sprintf(request + len, "H%d: x\r\n", i);
-	strcpy(request + len, "\r\n");
+		len += (size_t)snprintf(request + len, ROOM - len, "H%d: x\r\n", i);
+	snprintf(request + len, ROOM - (len), "%s", "\r\n");
 	cr_assert_eq(status_of(ask(request)), 431);
 	free(request);
 }
@@ -206,23 +209,24 @@ Test(websocket_http, refuses_long_heads)
 /* A head that is as long as may be still gets through libwebsockets. */
 Test(websocket_http, takes_the_longest_head_it_promises)
 {
-	char *request = malloc(20000);
-	size_t len = (size_t)sprintf(request, "GET / HTTP/1.1\r\nHost: a\r\n");
+	char *request = malloc(ROOM);
+	size_t len = (size_t)snprintf(request, ROOM, "GET / HTTP/1.1\r\nHost: a\r\n");
 
 	for (int i = 0; i < 60; i++)
-		len += (size_t)sprintf(request + len, "X-Header-Number-%d: %0100d\r\n", i, i);
+		len += (size_t)snprintf(request + len, ROOM - len,
+		                        "X-Header-Number-%d: %0100d\r\n", i, i);
 	cr_assert_lt(len, 8192);
-	strcpy(request + len, "\r\n");
+	snprintf(request + len, ROOM - (len), "%s", "\r\n");
 	cr_assert_eq(status_of(ask(request)), 200);
 	free(request);
 }
 
 static void handshake(char *out, const char *path, const char *version, const char *key)
 {
-	sprintf(out,
-	        "GET %s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %s\r\n\r\n",
-	        path, key, version);
+	snprintf(out, 1024,
+	         "GET %s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	         "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %s\r\n\r\n",
+	         path, key, version);
 }
 
 Test(websocket_http, refuses_other_websocket_versions_with_426)

@@ -16,6 +16,8 @@
 
 #define BINARY (PEER_FIN | WS_OP_BINARY)
 
+#define ROOM 200000 /* for a request */
+
 static struct ws_server server;
 static char cert_path[64], key_path[64];
 
@@ -255,7 +257,7 @@ Test(websocket_tls, frames_before_the_101_are_an_error)
 
 Test(websocket_tls, http_and_its_refusals)
 {
-	char *request = malloc(140000);
+	char *request = malloc(ROOM);
 	size_t head;
 
 	expect_status("GET /health HTTP/1.1\r\nHost: a\r\n\r\n", 200);
@@ -268,15 +270,15 @@ Test(websocket_tls, http_and_its_refusals)
 	expect_status(
 		"GET /x HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: "
-	        "13\r\n\r\n",
+		"13\r\n\r\n",
 		404);
 	expect_status(
 		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: "
-	        "8\r\n\r\n",
+		"8\r\n\r\n",
 		426);
-	head = (size_t)sprintf(request,
-	                       "POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+	head = (size_t)snprintf(
+		request, ROOM, "POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
 	memset(request + head, 'z', 100000);
 	cr_assert_not_null(strstr(tls_ask(request, head + 100000), "\r\n\r\nPOST /y 100000"));
 	free(request);
