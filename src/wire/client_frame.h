@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Frames from a client to the server: one MessagePack map {type, payload}.
  *
- * Decoding allocates nothing (one exception: a map of more than 32 keys, for the search for
+ * Decoding allocates nothing (one exception: a map of more than 16 unknown keys, for the search for
  * twins) and copies nothing but the 32-byte key.  Which problem gives which code:
  *
  *   INVALID_FORMAT          not exactly one map; trailing bytes; a key twice in any map; nested

@@ -14,7 +14,7 @@ _Static_assert(PASSWORD_HASH_MAX == crypto_pwhash_STRBYTES, "text of a hash");
 /* The hash of a random password, made with the parameters of password.h: nobody has it, and
  * verifying against it costs what verifying costs. */
 static const char nobody[] = "$argon2id$v=19$m=32768,t=3,p=1$Db6YR+m8GSOiSQnEsFLHqQ$Asg9lrC+"
-                             "d3nhXgD9jdEEGbOXauzjmMLtw0VdkCeVQII";
+			     "d3nhXgD9jdEEGbOXauzjmMLtw0VdkCeVQII";
 
 static bool is_argon2id(const char *hash)
 {

@@ -80,14 +80,21 @@ static void parse(const uint8_t *data, size_t size, enum ws_role role, size_t cu
                   struct story *s)
 {
 	struct ws_parser parser;
+	uint8_t *copy;
+	size_t chunk;
 
 	ws_parser_init(&parser, role, LIMIT);
 	memset(s, 0, offsetof(struct story, bytes));
+	chunk = cut != 0 && cut < size ? cut : size;
+	copy = exact(chunk);
 	while (size > 0) {
-		const size_t chunk = cut != 0 && cut < size ? cut : size;
-		uint8_t *copy = exact(chunk);
 		size_t at = 0;
 
+		if (size < chunk) { /* the last one: its end is watched too */
+			free(copy);
+			chunk = size;
+			copy = exact(chunk);
+		}
 		memcpy(copy, data, chunk);
 		while (at < chunk) {
 			struct ws_event e;
@@ -98,10 +105,10 @@ static void parse(const uint8_t *data, size_t size, enum ws_role role, size_t cu
 			if (e.type != WS_EVENT_NONE)
 				on_event(s, &e);
 		}
-		free(copy);
 		data += chunk;
 		size -= chunk;
 	}
+	free(copy);
 	CHECK(!s->is_open || !ws_parser_is_idle(&parser));
 }
 
