@@ -149,16 +149,17 @@ enum cx_err cx_runtime_spawn(struct cx_runtime *rt, const struct cx_actor_type *
 
 enum cx_err cx_runtime_start(struct cx_runtime *rt)
 {
+	int rc;
+
 	rt->offload = cx__offload_new(rt, rt->conf.offload_threads, rt->conf.offload_queue);
 	rt->started = true;
 	for (unsigned i = rt->all_workers; i-- > 0;) {
-		const int rc = pthread_create(&rt->worker[i]->thread, NULL, cx__worker_main,
-		                              rt->worker[i]);
-
+		rc = pthread_create(&rt->worker[i]->thread, NULL, cx__worker_main,
+		                    rt->worker[i]);
 		cx_assert(rc == 0);
 	}
-	if (pthread_create(&rt->watchdog, NULL, cx__watchdog_main, rt) != 0)
-		cx_assert(!"the watchdog's thread");
+	rc = pthread_create(&rt->watchdog, NULL, cx__watchdog_main, rt);
+	cx_assert(rc == 0);
 	return CX_OK;
 }
 
