@@ -54,6 +54,20 @@ static struct ranges plan_users(const struct bench_conf *conf)
 	return r;
 }
 
+/* Logins and the storm run on a thread of their own beside the conversations. */
+static bool has_side_thread(const struct bench_conf *conf)
+{
+	return conf->mode == BENCH_LOGIN || conf->storm;
+}
+
+static void add_side_part(struct bench_thread *t, const struct ranges *r)
+{
+	if (t->conf->mode == BENCH_LOGIN)
+		bench_login_add(t, r->others, r->other_count);
+	else
+		bench_idle_add(t, BENCH_IDLE_STORM, r->others, t->conf->storm);
+}
+
 static void add_parts(struct bench_thread *t, const struct ranges *r)
 {
 	const struct bench_conf *conf = t->conf;
@@ -66,12 +80,26 @@ static void add_parts(struct bench_thread *t, const struct ranges *r)
 		bench_idle_add(t, BENCH_IDLE_HOLD, r->others, conf->hold);
 	else if (conf->mode == BENCH_HOLD)
 		bench_idle_add(t, BENCH_IDLE_HOLD, r->others, conf->connections);
-	else if (conf->storm)
-		bench_idle_add(t, BENCH_IDLE_STORM, r->others, conf->storm);
-	else if (conf->mode == BENCH_CONNECT)
+	else if (conf->mode == BENCH_CONNECT && !conf->storm)
 		bench_cycle_add(t, r->others);
-	else if (conf->mode == BENCH_LOGIN)
-		bench_login_add(t, r->others, r->other_count);
+}
+
+static void init_threads(struct bench_run *run, const struct ranges *ranges)
+{
+	const uint32_t n = run->conf->threads;
+
+	run->thread_count = n + (has_side_thread(run->conf) ? 1 : 0);
+	run->threads = bench_alloc(run->thread_count, sizeof(*run->threads));
+	for (uint32_t i = 0; i < n; i++) {
+		if (!bench_thread_init(&run->threads[i], run, i, n))
+			bench_must(NULL);
+		add_parts(&run->threads[i], ranges);
+	}
+	if (run->thread_count == n)
+		return;
+	if (!bench_thread_init(&run->threads[n], run, 0, 1))
+		bench_must(NULL);
+	add_side_part(&run->threads[n], ranges);
 }
 
 /* As many descriptors as the system allows without asking. */
@@ -113,15 +141,10 @@ static bool run_load(struct bench_run *run, const struct ranges *ranges)
 	struct bench_stats sum;
 	struct bench_usage usage;
 
-	run->threads = bench_alloc(conf->threads, sizeof(*run->threads));
-	for (uint32_t i = 0; i < conf->threads; i++) {
-		if (!bench_thread_init(&run->threads[i], run, i))
-			bench_must(NULL);
-		add_parts(&run->threads[i], ranges);
-	}
+	init_threads(run, ranges);
 	bench_run_go(run, &usage);
 	bench_stats_init(&sum);
-	for (uint32_t i = 0; i < conf->threads; i++) {
+	for (uint32_t i = 0; i < run->thread_count; i++) {
 		bench_stats_add(&sum, &run->threads[i].stats);
 		bench_thread_free(&run->threads[i]);
 	}

@@ -88,6 +88,10 @@ static void on_failed(struct bench_session *s, const char *code, const char *tex
 	struct visit *v = (struct visit *)s;
 
 	bench_count_failed(v->cycle->thread, code, text);
+	if (v->cycle->is_login) { /* a busy server may say so */
+		v->cycle->thread->stats.counts[BENCH_FAILED]--;
+		v->cycle->thread->stats.counts[BENCH_LOGIN_REFUSED]++;
+	}
 	end_visit(v);
 }
 
@@ -109,6 +113,7 @@ static void start(void *state)
 
 		v->cycle = cycle;
 		v->session.ops = &session_ops;
+		v->session.tries_once = cycle->is_login; /* a retry would raise the rate */
 		v->session.auth = cycle->is_login ? BENCH_AUTH_PASSWORD : BENCH_AUTH_TOKEN;
 		v->session.user =
 			&cycle->thread->run
@@ -159,7 +164,7 @@ static uint64_t tick(void *state, uint64_t now_ns)
 	if (!cycle->is_login || !t->is_begun || cycle->is_stopped)
 		return UINT64_MAX;
 	for (;;) {
-		const uint64_t number = cycle->next_login * t->conf->threads + t->index;
+		const uint64_t number = cycle->next_login * t->share_of + t->index;
 		const uint64_t due_ns =
 			t->plan.phase_start_ns[1] + (uint64_t)((double)number * gap_ns);
 

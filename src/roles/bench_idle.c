@@ -37,7 +37,7 @@ static void check_over(struct idle *idle, uint64_t now_ns)
 		return;
 	idle->over_ns = now_ns;
 	/* The phase is the storm itself. */
-	idle->thread->plan.phase_end_ns[1] = now_ns;
+	bench_run_end_phase(idle->thread->run, now_ns, now_ns + AFTER_STORM_NS);
 }
 
 static void on_ready(struct bench_session *s)
@@ -128,9 +128,6 @@ static void break_out(struct idle *idle, uint64_t now_ns)
 
 	idle->has_broken_out = true;
 	idle->storm_ns = now_ns;
-	t->plan.phase_start_ns[1] = now_ns;
-	t->plan.phase_end_ns[1] = UINT64_MAX;
-	t->plan.end_ns = now_ns + (uint64_t)(t->conf->timeout_s * 1e9) + AFTER_STORM_NS;
 	t->dialer.limit = UINT32_MAX;
 	t->stats.counts[BENCH_HELD] -= idle->ready;
 	idle->ready = 0;
@@ -152,9 +149,7 @@ static uint64_t tick(void *state, uint64_t now_ns)
 			return t->plan.phase_end_ns[0];
 		break_out(idle, now_ns);
 	}
-	if (idle->over_ns && now_ns >= idle->over_ns + AFTER_STORM_NS)
-		t->is_done = true;
-	return idle->over_ns ? idle->over_ns + AFTER_STORM_NS : UINT64_MAX;
+	return UINT64_MAX;
 }
 
 static void stop(void *state)

@@ -189,7 +189,7 @@ static void begin(void *state)
 	r->is_running = true;
 	r->unix_s = (uint32_t)time(NULL);
 	r->begin_ns = r->thread->plan.begin_ns;
-	if (conf->rate > 0) {
+	if (conf->rate > 0 && r->count) {
 		/* The threads' first messages are due one after the other. */
 		r->gap_ns = 1e9 / conf->rate * conf->pairs / r->count;
 		r->begin_ns += (uint64_t)(1e9 / conf->rate * r->thread->index);

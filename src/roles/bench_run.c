@@ -69,7 +69,7 @@ void bench_run_fail(struct bench_run *run, const char *format, ...)
 
 uint32_t bench_share(const struct bench_thread *thread, uint32_t total, uint32_t *first)
 {
-	const uint64_t n = thread->conf->threads;
+	const uint64_t n = thread->share_of;
 	const uint64_t from = (uint64_t)total * thread->index / n;
 	const uint64_t to = (uint64_t)total * (thread->index + 1) / n;
 
@@ -77,11 +77,23 @@ uint32_t bench_share(const struct bench_thread *thread, uint32_t total, uint32_t
 	return (uint32_t)(to - from);
 }
 
-bool bench_thread_init(struct bench_thread *thread, struct bench_run *run, uint32_t index)
+void bench_run_end_phase(struct bench_run *run, uint64_t phase_end_ns, uint64_t end_ns)
+{
+	pthread_mutex_lock(&run->lock);
+	run->plan.phase_end_ns[1] = phase_end_ns;
+	run->plan.end_ns = end_ns;
+	pthread_cond_broadcast(&run->changed);
+	pthread_mutex_unlock(&run->lock);
+}
+
+bool bench_thread_init(struct bench_thread *thread, struct bench_run *run, uint32_t index,
+                       uint32_t share_of)
 {
 	struct ws_client_loop_conf loop_conf = { .connections = 1024 };
 
-	*thread = (struct bench_thread){ .run = run, .conf = run->conf, .index = index };
+	*thread = (struct bench_thread){
+		.run = run, .conf = run->conf, .index = index, .share_of = share_of
+	};
 	if (getrandom(&thread->seed, sizeof(thread->seed), 0) != sizeof(thread->seed))
 		return false;
 	thread->seed |= 1;
@@ -92,8 +104,7 @@ bool bench_thread_init(struct bench_thread *thread, struct bench_run *run, uint3
 		.loop = thread->loop,
 		.target = run->target,
 		.identity = run->identity,
-		.limit =
-			(run->conf->dial_at_once + run->conf->threads - 1) / run->conf->threads,
+		.limit = (run->conf->dial_at_once + share_of - 1) / share_of,
 		.timeout_ns = seconds(run->conf->timeout_s),
 		.random = thread->seed,
 	};
@@ -171,12 +182,15 @@ static void turn(struct bench_thread *t, uint64_t *next_snapshot_ns)
 	ws_client_loop_turn(t->loop, wake_ns);
 }
 
-static bool is_cancelled(struct bench_run *run)
+/* Takes over what has changed in the plan.  Returns whether to go on. */
+static bool goes_on(struct bench_thread *t)
 {
+	struct bench_run *run = t->run;
 	bool answer;
 
 	pthread_mutex_lock(&run->lock);
-	answer = run->is_cancelled;
+	answer = !run->is_cancelled;
+	t->plan = run->plan;
 	pthread_mutex_unlock(&run->lock);
 	return answer;
 }
@@ -215,7 +229,7 @@ static void run_traffic(struct bench_thread *t, uint64_t *next_snapshot_ns)
 	t->is_begun = true;
 	for (uint32_t i = 0; i < t->part_count; i++)
 		t->parts[i].ops->begin(t->parts[i].state);
-	while (!is_over(t, ws_client_now_ns()) && !is_cancelled(t->run))
+	while (!is_over(t, ws_client_now_ns()) && goes_on(t))
 		turn(t, next_snapshot_ns);
 	for (uint32_t i = 0; i < t->part_count; i++)
 		t->parts[i].ops->stop(t->parts[i].state);
@@ -234,7 +248,7 @@ static void *thread_main(void *argument)
 
 	for (uint32_t i = 0; i < t->part_count; i++)
 		t->parts[i].ops->start(t->parts[i].state);
-	while (!all_ready(t) && !is_cancelled(run))
+	while (!all_ready(t) && goes_on(t))
 		turn(t, &next_snapshot_ns);
 	if (wait_for_begin(t, &next_snapshot_ns))
 		run_traffic(t, &next_snapshot_ns);
@@ -304,7 +318,7 @@ static void show_progress(struct bench_run *run, uint64_t started_ns, uint64_t *
 	struct bench_snapshot sum = { 0 };
 	const double at_s = (double)(ws_client_now_ns() - started_ns) / 1e9;
 
-	for (uint32_t i = 0; i < run->conf->threads; i++) {
+	for (uint32_t i = 0; i < run->thread_count; i++) {
 		sum.done += run->threads[i].shown.done;
 		sum.open_now += run->threads[i].shown.open_now;
 		sum.errors += run->threads[i].shown.errors;
@@ -345,6 +359,10 @@ static void make_plan(struct bench_run *run)
 		plan->phase_end_ns[p] = at_ns;
 	}
 	plan->end_ns = at_ns;
+	if (run->conf->storm) { /* until all are served, see bench_idle.c */
+		plan->phase_end_ns[1] = plan->phase_start_ns[1] + seconds(run->conf->timeout_s);
+		plan->end_ns = plan->phase_end_ns[1] + BENCH_NS_A_SECOND;
+	}
 }
 
 struct watch {
@@ -407,8 +425,8 @@ static void watch_threads(struct bench_run *run, struct bench_usage *u)
 
 	w.next_line_ns = w.started_ns + BENCH_NS_A_SECOND;
 	pthread_mutex_lock(&run->lock);
-	while (run->finished < run->conf->threads) {
-		if (!run->is_begun && run->ready == run->conf->threads && !run->is_cancelled) {
+	while (run->finished < run->thread_count) {
+		if (!run->is_begun && run->ready == run->thread_count && !run->is_cancelled) {
 			make_plan(run);
 			run->is_begun = true;
 			u->setup_s = (double)(ws_client_now_ns() - w.started_ns) / 1e9;
@@ -433,11 +451,11 @@ static void watch_threads(struct bench_run *run, struct bench_usage *u)
 void bench_run_go(struct bench_run *run, struct bench_usage *usage)
 {
 	*usage = (struct bench_usage){ 0 };
-	for (uint32_t i = 0; i < run->conf->threads; i++)
+	for (uint32_t i = 0; i < run->thread_count; i++)
 		if (pthread_create(&run->threads[i].id, NULL, thread_main, &run->threads[i]) !=
 		    0)
 			bench_must(NULL);
 	watch_threads(run, usage);
-	for (uint32_t i = 0; i < run->conf->threads; i++)
+	for (uint32_t i = 0; i < run->thread_count; i++)
 		pthread_join(run->threads[i].id, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A run of the load generator: threads, each with a loop and its share of the parts; the
- * plan of times; what all of them counted.
+ * plan of times; what all of them counted.  Logins and the storm have a thread of their own:
+ * ten thousand handshakes in between would be counted as latency of the conversations.
  *
  *   set up -> warm-up -> phase 0 -> (phase 1) -> drain
  *
@@ -66,6 +67,7 @@ struct bench_run {
 	uint32_t user_count;
 	struct bench_thread *threads;
 	uint32_t phase_count;
+	uint32_t thread_count;
 
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t changed;
@@ -81,13 +83,14 @@ struct bench_thread {
 	struct bench_run *run;
 	const struct bench_conf *conf;
 	uint32_t index;
+	uint32_t share_of; /* threads that share its kind of work; this one is the index-th */
 	pthread_t id;
 	struct ws_client_loop *loop;
 	struct bench_dialer dialer;
 	struct bench_stats stats;
 	struct bench_part parts[BENCH_PARTS_MAX];
 	uint32_t part_count;
-	struct bench_plan plan; /* this thread's copy; phase 1 may be ended here (storm) */
+	struct bench_plan plan; /* this thread's copy of the run's */
 	bool is_begun;
 	bool is_done; /* set by a part: there is nothing left to measure */
 	uint64_t seed;
@@ -107,8 +110,9 @@ struct bench_usage {
 
 void bench_run_go(struct bench_run *run, struct bench_usage *usage);
 
-/* Prepares thread's loop, dialer and stats. */
-bool bench_thread_init(struct bench_thread *thread, struct bench_run *run, uint32_t index);
+/* Prepares thread's loop, dialer and stats; it has the index-th of share_of shares. */
+bool bench_thread_init(struct bench_thread *thread, struct bench_run *run, uint32_t index,
+                       uint32_t share_of);
 void bench_thread_free(struct bench_thread *thread);
 void bench_thread_add(struct bench_thread *thread, const struct bench_part_ops *ops,
                       void *state);
@@ -122,6 +126,9 @@ void bench_run_reset_interrupt(void);
 /* Ends the run with a reason; the first one counts. */
 void bench_run_fail(struct bench_run *run, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Ends phase 1 now, and the run a little later (the storm is over). */
+void bench_run_end_phase(struct bench_run *run, uint64_t phase_end_ns, uint64_t end_ns);
 
 /* Files the latency if the message was due in a phase. */
 static inline void bench_record(struct bench_thread *t, enum bench_series series,

@@ -13,6 +13,7 @@
 #define BACKOFF_DOUBLINGS 4
 #define CHECK_EVERY (100 * MS)
 #define FRAME_BYTES_MAX 4096
+#define STARTS_A_TURN 64 /* then those that answer have their turn */
 
 static void list_add(struct bench_session_list *list, struct bench_session *s)
 {
@@ -74,7 +75,7 @@ static void again_or_fail(struct bench_session *s, uint64_t now_ns, const char *
 	const uint32_t doublings = s->tries < BACKOFF_DOUBLINGS ? s->tries : BACKOFF_DOUBLINGS;
 	const uint64_t wait_ns = BACKOFF_FIRST << doublings;
 
-	if (now_ns + wait_ns - s->asked_ns > d->timeout_ns) {
+	if (s->tries_once || now_ns + wait_ns - s->asked_ns > d->timeout_ns) {
 		fail(s, code, text);
 		return;
 	}
@@ -297,14 +298,20 @@ uint64_t bench_dialer_tick(struct bench_dialer *d, uint64_t now_ns)
 {
 	struct bench_session *next;
 	uint64_t wake_ns = UINT64_MAX;
+	uint32_t started = 0;
 
 	for (struct bench_session *s = d->waiting.head; s && d->under_way.len < d->limit;
 	     s = next) {
 		next = s->next;
-		if (s->not_before_ns <= now_ns)
+		if (s->not_before_ns > now_ns) {
+			if (s->not_before_ns < wake_ns)
+				wake_ns = s->not_before_ns;
+		} else if (started++ < STARTS_A_TURN) {
 			start(d, s, now_ns);
-		else if (s->not_before_ns < wake_ns)
-			wake_ns = s->not_before_ns;
+		} else {
+			wake_ns = now_ns;
+			break;
+		}
 	}
 	if (d->under_way.len && now_ns >= d->next_check_ns) {
 		d->next_check_ns = now_ns + CHECK_EVERY;

@@ -64,6 +64,7 @@ struct bench_session {
 	uint8_t auth;
 	uint8_t step; /* enum bench_auth of the frame that is out */
 	uint8_t tries;
+	bool tries_once; /* the first refusal is the answer */
 };
 
 struct bench_session_list {

@@ -48,6 +48,7 @@ enum bench_series {
 	XX(RETRIED, "dial_retries", 0, "connection attempts that had to be repeated")        \
 	XX(OVERDUE, "overdue", 0, "due, but not sent in time: --inflight was reached")       \
 	XX(CUT_OFF, "cut_off", 0, "under way when the connection of their pair ended")       \
+	XX(LOGIN_REFUSED, "logins_refused", 0, "logins that the server refused")             \
 	XX(SHED, "logins_shed", 0, "logins not begun: over 1000 were under way")             \
 	XX(LOST, "lost", 1, "accepted but not received")                                     \
 	XX(UNANSWERED, "unanswered", 1, "sent without any answer")                           \

@@ -288,7 +288,7 @@ static struct crew *make_crew(struct bench_run *run)
 	struct crew *crew = bench_alloc(1, sizeof(*crew));
 
 	crew->thread = bench_alloc(1, sizeof(*crew->thread));
-	if (!bench_thread_init(crew->thread, run, 0))
+	if (!bench_thread_init(crew->thread, run, 0, 1))
 		bench_must(NULL);
 	crew->workers = bench_alloc(run->conf->register_at_once, sizeof(*crew->workers));
 	return crew;
