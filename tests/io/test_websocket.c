@@ -2,6 +2,7 @@
 /* Frames through sockets, adapter and actor. */
 #include "io/websocket.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
