@@ -5,6 +5,7 @@ import argparse
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -71,4 +72,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    # Both ways out pass through the `with` blocks, which end servers and peers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("bench: interrupted")
