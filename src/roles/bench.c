@@ -16,8 +16,8 @@
 #include "roles/bench_users.h"
 
 #define DIAL_TIMEOUT_MS 5000
-#define LOGIN_USERS_MAX 64
-#define CYCLE_SHARE 2 /* connections a user in connect mode, see bench_cycle.c */
+#define LOGIN_USERS_MAX 200 /* logins queue up, and a server may limit those of one name */
+#define CYCLE_SHARE 2       /* connections a user in connect mode, see bench_cycle.c */
 
 /* Which users each part takes: the first of each range. */
 struct ranges {
