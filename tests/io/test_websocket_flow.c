@@ -344,7 +344,7 @@ Test(websocket_flow, every_actor_learns_of_its_end_once)
 			(void)peer_next(fd);
 		close(fd);
 		cr_assert(becomes(&seen.closed, 1), "%d", i);
-		cr_assert_eq(look(&seen.closed_code), codes[i], "%d: %lu", i,
+		cr_assert_eq(look(&seen.closed_code), (uint64_t)codes[i], "%d: %lu", i,
 		             look(&seen.closed_code));
 	}
 	cr_assert(becomes(&seen.stops, 5));
