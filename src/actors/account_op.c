@@ -39,8 +39,24 @@ void op_finish(struct cx_ctx *ctx, struct account *a, struct account_op *op,
 	op_end(a, op);
 }
 
+/* Not waited for: when it is lost the user has one attempt less. */
+static void uncount(struct cx_ctx *ctx, const struct account *a, const struct account_op *op)
+{
+	struct store_op *s = store_op_new(ctx, STORE_LIMIT_TAKE);
+	uint64_t corr;
+
+	relay_limit_key("login", wire_text(op->username), s->key);
+	s->max = a->relay->max_failed_logins;
+	s->window_ms = LOGIN_WINDOW_MS;
+	s->n = -1;
+	if (store_ask(ctx, &a->relay->store, s, STORE_TIMEOUT_MS, &corr) == CX_OK)
+		cx_ask_cancel(ctx, corr);
+}
+
 void op_fail(struct cx_ctx *ctx, struct account *a, struct account_op *op, enum error_code code)
 {
+	if (op->is_attempt && code == ERROR_SERVER_ERROR)
+		uncount(ctx, a, op);
 	op_finish(ctx, a, op, relay_error_frame(code, NULL, wire_slice(NULL, 0)),
 	          ACCOUNT_NOTHING);
 }

@@ -31,6 +31,8 @@ struct account {
 	uint8_t *scratch; /* KEY_BUNDLE_DATA_MAX */
 };
 
+#define LOGIN_WINDOW_MS INT64_C(900000)
+
 typedef void step_fn(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                      const struct store_result *r);
 
@@ -62,6 +64,7 @@ struct account_op {
 	struct uuid user, jti; /* of the connection */
 	struct uuid subject;   /* the user it is about */
 	struct uuid session;   /* the session it is about */
+	bool is_attempt;       /* counted as a login that may fail; see op_fail */
 	char username[STORE_NAME_MAX];
 	char hash[STORE_HASH_MAX];
 };
@@ -70,6 +73,7 @@ struct account_op {
 void op_end(struct account *a, struct account_op *op);
 void op_finish(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                struct cx_buf *frame, enum account_effect effect);
+/* An attempt that failed for our own reasons (SERVER_ERROR) is taken off the user's count again. */
 void op_fail(struct cx_ctx *ctx, struct account *a, struct account_op *op,
              enum error_code code);
 struct cx_buf *op_plain_frame(enum server_type type);

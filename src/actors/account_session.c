@@ -9,8 +9,6 @@
 #include "wire/secret.h"
 #include "wire/server_frame.h"
 
-#define LOGIN_WINDOW_MS INT64_C(900000)
-
 static struct uuid random_uuid(void)
 {
 	uint8_t bytes[16];
@@ -177,6 +175,7 @@ static void login_verified(struct cx_ctx *ctx, struct account *a, struct account
 		                                       : ERROR_SERVER_ERROR);
 		return;
 	}
+	op->is_attempt = false; /* the count goes back to zero */
 	s = store_op_new(ctx, STORE_LIMIT_RESET);
 	relay_limit_key("login", wire_text(op->username), s->key);
 	op_ask(ctx, a, op, s, after_reset);
@@ -204,6 +203,7 @@ static void login_granted(struct cx_ctx *ctx, struct account *a, struct account_
 
 	if (!op_is_granted(ctx, a, op, r))
 		return;
+	op->is_attempt = a->relay->max_failed_logins > 0;
 	s = store_op_new(ctx, STORE_USER_BY_NAME);
 	memcpy(s->text, op->username, sizeof(s->text));
 	op_ask(ctx, a, op, s, login_found);
