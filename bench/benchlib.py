@@ -213,6 +213,19 @@ class Report:
         path.write_text(text)
 
 
+def busy_percent():
+    """What others use of the CPUs now, over a second."""
+
+    def ticks():
+        fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+        return sum(fields[:8]), fields[3] + fields[4]
+
+    total, idle = ticks()
+    time.sleep(1)
+    total_after, idle_after = ticks()
+    return 100 - 100 * (idle_after - idle) / max(1, total_after - total)
+
+
 def machine():
     model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     commit = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"],

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import parts
-from benchlib import ROOT, CannotRun, Report, machine, raise_fd_limit, say
+from benchlib import ROOT, CannotRun, Report, busy_percent, machine, raise_fd_limit, say
 
 
 def arguments():
@@ -35,6 +35,11 @@ def run_part(name, opt, report):
     title, header, run = parts.ALL[name]
     say(f"\n== {name}: {title}")
     report.section(name, title, header)
+    busy = busy_percent()
+    if busy > 15:
+        warning = f"Others used {busy:.0f} % of the CPUs when this part began: rough numbers."
+        say(f"!! {warning}")
+        report.note(name, warning)
     try:
         run(opt, report)
     except CannotRun as why:
