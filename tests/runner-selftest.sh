@@ -35,6 +35,19 @@ program empty <<<"printf '$synthesis' 0 0 0 0"
 program crash <<<'kill -SEGV $$'
 # A leak in a forked child: all tests pass, the exit code is 0, the report lies in a file.
 program leak <<<"echo 'ERROR: LeakSanitizer' >\"\$(sed 's/.*log_path=\([^:]*\).*/\1/' <<<\"\$ASAN_OPTIONS\").99\"; printf '$synthesis' 2 2 0 0"
+leak_report() # FRAME-1: a report as LeakSanitizer writes it
+{
+	cat <<-EOF
+		printf '\n====\n==9==ERROR: LeakSanitizer: detected memory leaks\n
+		Direct leak of 48 byte(s) in 1 object(s) allocated from:\n    #0 0x7f in calloc x.cpp:7
+		    #1 0x7f $1\n    #2 0x7f (libcriterion.so.3+0x1a332)\n\nSUMMARY: AddressSanitizer: 48\n' \\
+			>"\$(sed 's/.*log_path=\([^:]*\).*/\1/' <<<"\$ASAN_OPTIONS").9"
+		printf '$synthesis' 2 2 0 0
+		exit 86
+	EOF
+}
+leak_report '(libcriterion.so.3+0x1a332)' | program leak-criterion
+leak_report 'in make_user src/actors/user.c:3' | program leak-ours
 program stress-good <<<"echo '5 passed, 0 failed'"
 program stress-bad <<<"echo '4 passed, 1 failed'; exit 1"
 program stress-liar <<<"echo '4 passed, 1 failed'"
@@ -46,6 +59,8 @@ expect fail 'unit: bad' 'unit: 4 passed, 2 failed' tests/run-unit.sh "$dir" "$di
 expect fail 'unit: empty' 'unit: 0 passed, 1 failed' tests/run-unit.sh "$dir" "$dir/empty"
 expect fail 'unit: crash' 'unit: 0 passed, 1 failed' tests/run-unit.sh "$dir" "$dir/crash"
 expect fail 'unit: leak' 'unit: 2 passed, 1 failed' tests/run-unit.sh "$dir" "$dir/leak"
+expect ok 'unit: leak of Criterion' 'unit: 2 passed, 0 failed' tests/run-unit.sh "$dir" "$dir/leak-criterion"
+expect fail 'unit: leak of ours' 'unit: 2 passed, 1 failed' tests/run-unit.sh "$dir" "$dir/leak-ours"
 expect fail 'unit: none' 'unit: no tests found' tests/run-unit.sh "$dir"
 expect ok 'stress: good' 'stress: 5 passed, 0 failed' tests/run-stress.sh "$dir" "$dir/stress-good"
 for kind in bad liar; do

@@ -18,11 +18,23 @@ sanitizer_env()
 	export LSAN_OPTIONS="suppressions=$top/tests/lsan.supp:print_suppressions=0"
 }
 
+# Criterion leaks 48 bytes now and then.  A suppression for it would match every stack, since all
+# tests are called by it; so only a leak that it allocated itself (frame 1) is passed over.
+criterions_own()
+{
+	awk 'BEGIN { RS = "" }
+		/^=+[0-9]*=*$/ || /ERROR: LeakSanitizer: detected memory leaks$/ || /^SUMMARY:/ { next }
+		/^(Direct|Indirect) leak/ && /\n *#1 [^\n]*libcriterion\.so[^\n]*(\n|$)/ { own++; next }
+		{ other++ }
+		END { exit !(own && !other) }' "$1"
+}
+
 sanitizer_reports()
 {
 	local found=1 f
 	for f in "$SAN_LOGS"/*; do
 		[ -s "$f" ] || continue
+		criterions_own "$f" && continue
 		echo "--- sanitizer report: $f"
 		head -n 60 "$f"
 		found=0
