@@ -8,7 +8,7 @@ import asyncio
 import accounts
 import wsclient
 
-ROUNDS = 6
+ROUNDS = 12
 MESSAGES = 150
 
 
@@ -58,6 +58,8 @@ async def one_round(srv, people, rng, readers):
             return None
     for reader in crowd:
         reader.acknowledge_all()
+    # Killed where the pong is read: any later, and the disk may have caught up.
+    crowd[-1].conn.on_pong = lambda *_: (srv.proc.kill(), crowd[-1].pong.set_result(None))
     crowd[-1].conn.ping(b"?")
     await asyncio.wait_for(crowd[-1].pong, 15)
     await srv.kill()
