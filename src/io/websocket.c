@@ -53,69 +53,102 @@ static void batch_end(struct cx_ctx *ctx, void *state)
 		else
 			ws_conn_release(c);
 	}
+	a->is_woken = false;
 	a->ctx = NULL;
+}
+
+/* What a connection's actor asks for.  These touch nothing but the connection and the dirty list. */
+
+static void do_send(struct ws_adapter *a, struct ws_handle handle, struct cx_buf *buf,
+                    uint32_t offset, uint32_t len, uint8_t kind)
+{
+	struct ws_conn *c = ws_conn_at(a, handle.index, handle.gen);
+
+	if (c == NULL)
+		return;
+	if (c->phase == WS_OPEN)
+		ws_out_push(c, buf, offset, len, kind);
+	if (kind == WS_OUT_PONG && c->frames_in > 0) {
+		c->frames_in--;
+		ws_mark_dirty(c); /* it may be read again */
+	}
+}
+
+static void do_consumed(struct ws_adapter *a, struct ws_handle handle, uint32_t frames,
+                        uint32_t bytes)
+{
+	struct ws_conn *c = ws_conn_at(a, handle.index, handle.gen);
+
+	if (c == NULL)
+		return;
+	c->frames_in -= frames < c->frames_in ? frames : c->frames_in;
+	c->bytes_in -= bytes < c->bytes_in ? bytes : c->bytes_in;
+	if (c->is_paused)
+		ws_mark_dirty(c);
+}
+
+static void do_ping(struct ws_adapter *a, struct ws_handle handle, uint64_t number)
+{
+	struct ws_conn *c = ws_conn_at(a, handle.index, handle.gen);
+	struct cx_buf *buf;
+
+	if (c == NULL || c->phase != WS_OPEN)
+		return;
+	buf = cx_buf_copy(&number, sizeof(number));
+	c->ping_number = number;
+	ws_out_push(c, buf, 0, sizeof(number), WS_OUT_PING);
+	cx_buf_unref(buf);
 }
 
 static void on_send(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	struct ws_adapter *a = begin(ctx, state);
 	const struct ws_send_msg *m = CX_MSG_AS(struct ws_send_msg, msg);
-	struct ws_conn *c = ws_conn_at(a, m->index, m->gen);
+	const struct ws_handle handle = { .index = m->index, .gen = m->gen };
 
-	if (c != NULL && c->phase == WS_OPEN)
-		ws_out_push(c, msg->buf, m->offset, m->len, m->kind);
-	if (c != NULL && m->kind == WS_OUT_PONG && c->frames_in > 0) {
-		c->frames_in--;
-		ws_resume(c);
-	}
+	do_send(begin(ctx, state), handle, msg->buf, m->offset, m->len, m->kind);
 }
 
 static void on_consumed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	struct ws_adapter *a = begin(ctx, state);
 	const struct ws_consumed_msg *m = CX_MSG_AS(struct ws_consumed_msg, msg);
-	struct ws_conn *c = ws_conn_at(a, m->index, m->gen);
+	const struct ws_handle handle = { .index = m->index, .gen = m->gen };
 
-	if (c == NULL)
-		return;
-	c->frames_in -= m->frames < c->frames_in ? m->frames : c->frames_in;
-	c->bytes_in -= m->bytes < c->bytes_in ? m->bytes : c->bytes_in;
-	ws_resume(c);
+	do_consumed(begin(ctx, state), handle, m->frames, m->bytes);
 }
 
-static void send_ping(struct ws_conn *c, uint64_t number)
+static void reload(struct ws_adapter *a)
 {
-	struct cx_buf *buf = cx_buf_copy(&number, sizeof(number));
+	const char *error_text = NULL;
 
-	c->ping_number = number;
-	ws_out_push(c, buf, 0, sizeof(number), WS_OUT_PING);
-	cx_buf_unref(buf);
+	if (a->tls != NULL && ws_tls_load(a->tls, a->settings->tls_cert_file,
+	                                  a->settings->tls_key_file, &error_text) != CX_OK)
+		cx_log(CX_ERROR, "websocket.tls_reload_failed", "error=\"%s\"", error_text);
 }
 
 static void on_control(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct ws_adapter *a = begin(ctx, state);
 	const struct ws_control_msg *m = CX_MSG_AS(struct ws_control_msg, msg);
-	const char *error_text = NULL;
+	const struct ws_handle handle = { .index = m->index, .gen = m->gen };
 	struct ws_conn *c;
 
-	if (m->what == WS_CONTROL_RELOAD) {
-		if (a->tls != NULL &&
-		    ws_tls_load(a->tls, a->settings->tls_cert_file, a->settings->tls_key_file,
-		                &error_text) != CX_OK)
-			cx_log(CX_ERROR, "websocket.tls_reload_failed", "error=\"%s\"",
-			       error_text);
-		return;
+	switch ((enum ws_control)m->what) {
+	case WS_CONTROL_FLUSH: /* batch_end does */
+		break;
+	case WS_CONTROL_RELOAD:
+		reload(a);
+		break;
+	case WS_CONTROL_PING:
+		do_ping(a, handle, m->number);
+		break;
+	case WS_CONTROL_CLOSE:
+		c = ws_conn_at(a, m->index, m->gen);
+		if (c == NULL || c->phase != WS_OPEN)
+			break;
+		ws_say_close(c, m->code, m->reason, strnlen(m->reason, sizeof(m->reason)));
+		ws_begin_closing(c, WS_AWAIT_CLOSE, WS_LIST_CLOSING);
+		break;
 	}
-	c = ws_conn_at(a, m->index, m->gen);
-	if (c == NULL || c->phase != WS_OPEN)
-		return;
-	if (m->what == WS_CONTROL_PING) {
-		send_ping(c, m->number);
-		return;
-	}
-	ws_say_close(c, m->code, m->reason, strnlen(m->reason, sizeof(m->reason)));
-	ws_begin_closing(c, WS_AWAIT_CLOSE, WS_LIST_CLOSING);
 }
 
 static void drain_all(struct ws_adapter *a)
@@ -240,11 +273,39 @@ enum cx_err ws_listen_post(struct cx_runtime *rt, struct cx_ref adapter, enum ws
 	return cx_post(rt, adapter, &m->hdr);
 }
 
+/* The adapter behind the handle, if it lives on the caller's worker: then nobody else runs, and what is
+ * asked for is done at once.  It saves a message a frame; the adapter's turn, for which the first of
+ * them asks, writes what all have queued. */
+static struct ws_adapter *at_hand(struct cx_ctx *ctx, struct ws_handle handle)
+{
+	struct ws_adapter *a = ws_adapter_of(cx_worker_index(ctx));
+
+	return a != NULL && cx_ref_is(a->self, handle.adapter) ? a : NULL;
+}
+
+static enum cx_err wake(struct cx_ctx *ctx, struct ws_adapter *a)
+{
+	struct ws_control_msg *m;
+
+	if (a->dirty == NULL || a->is_woken)
+		return CX_OK;
+	a->is_woken = true;
+	m = CX_MSG_NEW(ctx, WS_CONTROL, struct ws_control_msg);
+	m->what = WS_CONTROL_FLUSH;
+	return cx_send_reserved(ctx, a->self, &m->hdr);
+}
+
 static enum cx_err send_out(struct cx_ctx *ctx, struct ws_handle handle, struct cx_buf *buf,
                             uint32_t offset, uint32_t len, uint8_t kind)
 {
-	struct ws_send_msg *m = CX_MSG_NEW(ctx, WS_SEND, struct ws_send_msg);
+	struct ws_adapter *a = at_hand(ctx, handle);
+	struct ws_send_msg *m;
 
+	if (a != NULL) {
+		do_send(a, handle, buf, offset, len, kind);
+		return wake(ctx, a);
+	}
+	m = CX_MSG_NEW(ctx, WS_SEND, struct ws_send_msg);
 	m->hdr.buf = cx_buf_ref(buf);
 	m->index = handle.index;
 	m->gen = handle.gen;
@@ -269,9 +330,15 @@ enum cx_err ws_pong(struct cx_ctx *ctx, struct ws_handle handle, struct cx_buf *
 
 enum cx_err ws_ping(struct cx_ctx *ctx, struct ws_handle handle, uint64_t number)
 {
-	struct ws_control_msg *m = CX_MSG_NEW(ctx, WS_CONTROL, struct ws_control_msg);
+	struct ws_adapter *a = at_hand(ctx, handle);
+	struct ws_control_msg *m;
 
 	cx_assert(number != 0);
+	if (a != NULL) {
+		do_ping(a, handle, number);
+		return wake(ctx, a);
+	}
+	m = CX_MSG_NEW(ctx, WS_CONTROL, struct ws_control_msg);
 	m->what = WS_CONTROL_PING;
 	m->index = handle.index;
 	m->gen = handle.gen;
@@ -296,8 +363,14 @@ enum cx_err ws_close(struct cx_ctx *ctx, struct ws_handle handle, uint16_t code,
 enum cx_err ws_consumed(struct cx_ctx *ctx, struct ws_handle handle, uint32_t frames,
                         uint32_t bytes)
 {
-	struct ws_consumed_msg *m = CX_MSG_NEW(ctx, WS_CONSUMED, struct ws_consumed_msg);
+	struct ws_adapter *a = at_hand(ctx, handle);
+	struct ws_consumed_msg *m;
 
+	if (a != NULL) {
+		do_consumed(a, handle, frames, bytes);
+		return wake(ctx, a);
+	}
+	m = CX_MSG_NEW(ctx, WS_CONSUMED, struct ws_consumed_msg);
 	m->index = handle.index;
 	m->gen = handle.gen;
 	m->frames = frames;

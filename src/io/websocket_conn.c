@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections: their table, life, deadlines and place in the loop. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cx/log.h>
 
 #include "io/websocket_internal.h"
 
@@ -209,11 +212,14 @@ static unsigned events_wanted(const struct ws_conn *c)
 void ws_conn_poll(struct ws_conn *c)
 {
 	const unsigned events = events_wanted(c);
-	enum cx_err err;
 
 	if (events == c->watch.events || c->phase == WS_FREE)
 		return;
 	c->watch.fn = on_event;
-	err = loop_uv_watch(c->adapter->loop, &c->watch, events);
-	cx_assert(err == CX_OK);
+	if (loop_uv_watch(c->adapter->loop, &c->watch, events) == CX_OK)
+		return;
+	/* The kernel has no room for one more: its deadline ends it. */
+	cx_log(CX_WARN, "websocket.watch_failed", "errno=%d", errno);
+	if (c->list == WS_LIST_NONE)
+		ws_conn_list(c, WS_LIST_LINGER);
 }

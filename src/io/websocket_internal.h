@@ -10,7 +10,9 @@
  *    which is libwebsockets' to close.  ws_lws_take() puts a dead socket in the duplicate's place, so
  *    libwebsockets can end its side as it likes without touching the connection.
  * 3. Our watch and libwebsockets never read one socket at the same time.
- * 4. Output is strictly in order: one queue for each connection, written from its head. */
+ * 4. An adapter's state is touched on its worker only: in its own turns, and by the senders in turns of
+ *    actors on the same worker (at_hand in websocket.c).
+ * 5. Output is strictly in order: one queue for each connection, written from its head. */
 #ifndef IO_WEBSOCKET_INTERNAL_H
 #define IO_WEBSOCKET_INTERNAL_H
 
@@ -143,6 +145,7 @@ struct ws_adapter {
 	struct cx_ctx *ctx; /* while a turn of the actor runs, else NULL */
 	struct loop_watch listener;
 	bool is_listening, is_draining, is_choked; /* choked: out of descriptors */
+	bool is_woken;                             /* a turn has been asked for */
 	uint32_t jitter_ms;
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
@@ -170,7 +173,7 @@ struct ws_shared {
 extern struct ws_shared ws_shared;
 
 /* What a struct ws_control_msg asks for. */
-enum ws_control { WS_CONTROL_PING, WS_CONTROL_CLOSE, WS_CONTROL_RELOAD };
+enum ws_control { WS_CONTROL_FLUSH, WS_CONTROL_PING, WS_CONTROL_CLOSE, WS_CONTROL_RELOAD };
 
 /* websocket.c */
 /* The actor's turn begins with the first event of a poll and ends with the poll. */
