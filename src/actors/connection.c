@@ -2,7 +2,8 @@
 /* 1. Frames are taken in order; one that the account actor works on holds back those behind it.
  * 2. Every frame is given back to the adapter once (ws_consumed) when its work is done, so what is on
  *    its way for one client is bounded by the adapter's limit.
- * 3. A ping is answered when each acknowledgement before it is stored or has failed.
+ * 3. A ping is answered when each acknowledgement before it is stored or has failed; never when one
+ *    was dropped (draining).
  * 4. A send whose outcome does not come at all closes the connection: no answer is not an answer. */
 #include "actors/connection.h"
 
@@ -126,12 +127,6 @@ static void finish_settle(struct cx_ctx *ctx, struct connection *c, uint64_t cor
 	release_settles(ctx, c);
 }
 
-static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
-{
-	finish_settle(ctx, state, msg->corr,
-	              CX_MSG_AS(struct inbox_settled, msg)->outcome != INBOX_FAILED);
-}
-
 static void copy_id(char *out, size_t room, struct wire_slice id)
 {
 	const size_t len = id.at == NULL ? 0 : id.len < room - 1 ? id.len : room - 1;
@@ -239,6 +234,15 @@ static void close_when_drained(struct cx_ctx *ctx, struct connection *c)
 	close_with(ctx, c, 1012, reason);
 }
 
+static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct connection *c = state;
+
+	finish_settle(ctx, c, msg->corr,
+	              CX_MSG_AS(struct inbox_settled, msg)->outcome != INBOX_FAILED);
+	close_when_drained(ctx, c);
+}
+
 static void on_outcome(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct connection *c = state;
@@ -344,6 +348,8 @@ static void on_ping(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct connection *c = state;
 
+	if (c->phase == CONNECTION_CLOSING || c->is_draining)
+		return; /* an acknowledgement before it may have been dropped: no pong is no promise */
 	if (c->held != NULL) /* an acknowledgement before it may be among them */
 		hold(c, msg->buf, HELD_PING);
 	else

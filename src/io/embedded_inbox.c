@@ -105,27 +105,6 @@ static void on_append(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 /* ---- read ---- */
 
-static void answer_read(struct cx_ctx *ctx, struct cx_caller caller, struct cx_buf *records,
-                        uint32_t count, uint64_t next, bool has_more)
-{
-	struct inbox_entries *m = CX_MSG_NEW(ctx, INBOX_ENTRIES, struct inbox_entries);
-
-	m->hdr.buf = records;
-	m->count = count;
-	m->next = next;
-	m->more = has_more;
-	cx_answer(ctx, caller, &m->hdr);
-}
-
-static void fail_read(struct cx_ctx *ctx, struct cx_caller caller, uint64_t after)
-{
-	struct inbox_entries *m = CX_MSG_NEW(ctx, INBOX_ENTRIES, struct inbox_entries);
-
-	m->next = after;
-	m->failed = 1;
-	cx_answer(ctx, caller, &m->hdr);
-}
-
 static bool is_readable(struct cx_ctx *ctx, const struct shard *s, const struct box_entry *e)
 {
 	return e->state == BOX_WAITING && !is_expired(ctx, s, e);
@@ -169,7 +148,7 @@ static void read_memory(struct cx_ctx *ctx, struct shard *s, struct box *box, ui
 		       record_size(e->len));
 		at += record_size(e->len);
 	}
-	answer_read(ctx, op->caller, out, count, next_after(box, end), end != box->end);
+	inbox_answer_read(ctx, op->caller, out, count, next_after(box, end), end != box->end);
 }
 
 static void read(struct cx_ctx *ctx, struct shard *s, struct box *box, const struct box_op *op)
@@ -180,8 +159,8 @@ static void read(struct cx_ctx *ctx, struct shard *s, struct box *box, const str
 	while (n != box->end && !is_readable(ctx, s, box_at(box, n)))
 		n++;
 	if (n == box->end) {
-		answer_read(ctx, op->caller, NULL, 0,
-		            box->tail > op->after ? box->tail : op->after, false);
+		inbox_answer_read(ctx, op->caller, NULL, 0,
+		                  box->tail > op->after ? box->tail : op->after, false);
 		return;
 	}
 	if (box_at(box, n)->buf != NULL) {
@@ -193,7 +172,7 @@ static void read(struct cx_ctx *ctx, struct shard *s, struct box *box, const str
 	              READ_TIMEOUT_MS, &p.corr) == CX_OK)
 		inbox_pending_add(&s->pending, &p);
 	else
-		fail_read(ctx, op->caller, op->after);
+		inbox_fail_read(ctx, op->caller, op->after);
 }
 
 /* Drops from the fetched rows what was settled meanwhile. */
@@ -236,7 +215,7 @@ static void on_fetched(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		return;
 	box = uuid_map_get(&s->boxes, &p.owner);
 	if (m->outcome != LOG_OK || box == NULL) {
-		fail_read(ctx, p.caller, p.id);
+		inbox_fail_read(ctx, p.caller, p.id);
 		return;
 	}
 	if (msg->buf != NULL)
@@ -246,19 +225,11 @@ static void on_fetched(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		last = n == box->end ? box->tail : box_at(box, n)->id;
 	}
 	n = box_after(box, last);
-	answer_read(ctx, p.caller, out, count, n == box->end ? box->tail : last, n != box->end);
+	inbox_answer_read(ctx, p.caller, out, count, n == box->end ? box->tail : last,
+	                  n != box->end);
 }
 
 /* ---- settle ---- */
-
-static void answer_settle(struct cx_ctx *ctx, struct cx_caller caller,
-                          enum inbox_outcome outcome)
-{
-	struct inbox_settled *m = CX_MSG_NEW(ctx, INBOX_SETTLED, struct inbox_settled);
-
-	m->outcome = outcome;
-	cx_answer(ctx, caller, &m->hdr);
-}
 
 static struct cx_buf *receipt_of(const struct box_entry *e)
 {
@@ -269,18 +240,40 @@ static struct cx_buf *receipt_of(const struct box_entry *e)
 	return buf;
 }
 
+/* Nothing waits under that key.  Another connection's acknowledgement of it may be on its way to the log:
+ * then its outcome is ours too, since the answer is taken for "it is stored". */
+static void settle_again(struct cx_ctx *ctx, struct shard *s, const struct box *box,
+                         const struct box_op *op)
+{
+	struct pending p = { .kind = PENDING_SETTLE,
+		             .owner = box->owner,
+		             .caller = op->caller };
+	const struct box_entry *e =
+		box_find_key(box, BOX_SETTLING, &op->key, op->has_from ? &op->from : NULL);
+
+	if (e != NULL) {
+		p.id = e->id;
+		p.corr = inbox_pending_settle(&s->pending, &box->owner, e->id);
+	}
+	if (p.corr != 0)
+		inbox_pending_add(&s->pending, &p);
+	else
+		inbox_answer_settle(ctx, op->caller, INBOX_UNKNOWN);
+}
+
 static void settle(struct cx_ctx *ctx, struct shard *s, struct box *box,
                    const struct box_op *op)
 {
 	struct pending p = { .kind = PENDING_SETTLE,
 		             .owner = box->owner,
 		             .caller = op->caller };
-	struct box_entry *e = box_find_key(box, &op->key, op->has_from ? &op->from : NULL);
+	const struct uuid *from = op->has_from ? &op->from : NULL;
+	struct box_entry *e = box_find_key(box, BOX_WAITING, &op->key, from);
 	struct cx_buf *receipt;
 	enum cx_err err;
 
 	if (e == NULL) {
-		answer_settle(ctx, op->caller, INBOX_UNKNOWN);
+		settle_again(ctx, s, box, op);
 		return;
 	}
 	receipt = s->settings->receipts ? receipt_of(e) : NULL;
@@ -289,7 +282,7 @@ static void settle(struct cx_ctx *ctx, struct shard *s, struct box *box,
 	                 LOG_TIMEOUT_MS, &p.corr);
 	cx_buf_unref(receipt);
 	if (err != CX_OK) {
-		answer_settle(ctx, op->caller, INBOX_FAILED);
+		inbox_answer_settle(ctx, op->caller, INBOX_FAILED);
 		return;
 	}
 	e->state = BOX_SETTLING;
@@ -308,7 +301,7 @@ static void finish_settle(struct cx_ctx *ctx, struct shard *s, const struct pend
 		else
 			e->state = BOX_WAITING; /* inv. 3 */
 	}
-	answer_settle(ctx, p->caller, is_done ? INBOX_OK : INBOX_FAILED);
+	inbox_answer_settle(ctx, p->caller, is_done ? INBOX_OK : INBOX_FAILED);
 }
 
 static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -316,7 +309,7 @@ static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	struct shard *s = state;
 	struct pending p;
 
-	if (inbox_pending_take(&s->pending, msg->corr, &p))
+	while (inbox_pending_take(&s->pending, msg->corr, &p))
 		finish_settle(ctx, s, &p,
 		              CX_MSG_AS(struct log_settled, msg)->outcome == LOG_OK);
 }
@@ -335,9 +328,9 @@ static void run_op(struct cx_ctx *ctx, struct shard *s, struct box *box,
 static void fail_op(struct cx_ctx *ctx, const struct box_op *op)
 {
 	if (op->kind == OP_READ)
-		fail_read(ctx, op->caller, op->after);
+		inbox_fail_read(ctx, op->caller, op->after);
 	else
-		answer_settle(ctx, op->caller, INBOX_FAILED);
+		inbox_answer_settle(ctx, op->caller, INBOX_FAILED);
 }
 
 static void run_waiting(struct cx_ctx *ctx, struct shard *s, struct box *box)
@@ -448,10 +441,12 @@ static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		return;
 	switch (p.kind) {
 	case PENDING_SETTLE:
-		finish_settle(ctx, s, &p, false);
+		do
+			finish_settle(ctx, s, &p, false);
+		while (inbox_pending_take(&s->pending, msg->corr, &p));
 		break;
 	case PENDING_FETCH:
-		fail_read(ctx, p.caller, p.id);
+		inbox_fail_read(ctx, p.caller, p.id);
 		break;
 	case PENDING_INDEX:
 		box = uuid_map_get(&s->boxes, &p.owner);

@@ -53,3 +53,33 @@ enum cx_err inbox_receipts_done(struct cx_ctx *ctx, const struct inbox *inbox,
 	m->upto = upto;
 	return cx_send(ctx, shard_of(inbox, owner), &m->hdr);
 }
+
+void inbox_answer_read(struct cx_ctx *ctx, struct cx_caller caller, struct cx_buf *records,
+                       uint32_t count, uint64_t next, bool has_more)
+{
+	struct inbox_entries *m = CX_MSG_NEW(ctx, INBOX_ENTRIES, struct inbox_entries);
+
+	m->hdr.buf = records;
+	m->count = count;
+	m->next = next;
+	m->more = has_more;
+	cx_answer(ctx, caller, &m->hdr);
+}
+
+void inbox_fail_read(struct cx_ctx *ctx, struct cx_caller caller, uint64_t after)
+{
+	struct inbox_entries *m = CX_MSG_NEW(ctx, INBOX_ENTRIES, struct inbox_entries);
+
+	m->next = after;
+	m->failed = 1;
+	cx_answer(ctx, caller, &m->hdr);
+}
+
+void inbox_answer_settle(struct cx_ctx *ctx, struct cx_caller caller,
+                         enum inbox_outcome outcome)
+{
+	struct inbox_settled *m = CX_MSG_NEW(ctx, INBOX_SETTLED, struct inbox_settled);
+
+	m->outcome = outcome;
+	cx_answer(ctx, caller, &m->hdr);
+}

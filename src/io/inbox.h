@@ -102,4 +102,13 @@ CX_NODISCARD enum cx_err inbox_settle(struct cx_ctx *ctx, const struct inbox *in
 CX_NODISCARD enum cx_err inbox_receipts_done(struct cx_ctx *ctx, const struct inbox *inbox,
                                              const struct uuid *owner, uint64_t upto);
 
+/* ---- for those who are an inbox: the answers ---- */
+
+/* Takes the caller's reference on records (NULL for none). */
+void inbox_answer_read(struct cx_ctx *ctx, struct cx_caller caller, struct cx_buf *records,
+                       uint32_t count, uint64_t next, bool has_more);
+void inbox_fail_read(struct cx_ctx *ctx, struct cx_caller caller, uint64_t after);
+void inbox_answer_settle(struct cx_ctx *ctx, struct cx_caller caller,
+                         enum inbox_outcome outcome);
+
 #endif

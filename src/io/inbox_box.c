@@ -95,13 +95,13 @@ struct box_entry *box_find(const struct box *box, uint64_t id)
 	return n != box->end && box_at(box, n)->id == id ? box_at(box, n) : NULL;
 }
 
-struct box_entry *box_find_key(const struct box *box, const struct uuid *key,
-                               const struct uuid *from)
+struct box_entry *box_find_key(const struct box *box, enum box_entry_state state,
+                               const struct uuid *key, const struct uuid *from)
 {
 	for (uint32_t n = box->first; n != box->end; n++) {
 		struct box_entry *e = box_at(box, n);
 
-		if (e->state == BOX_WAITING && e->kind == RECORD_MESSAGE &&
+		if (e->state == state && e->kind == RECORD_MESSAGE &&
 		    uuid_equal(&e->key, key) && (from == NULL || uuid_equal(&e->peer, from)))
 			return e;
 	}

@@ -57,9 +57,9 @@ void box_load(struct box *box, const struct log_index_entry *rows, uint32_t coun
 /* First entry with id > after (end when there is none). */
 uint32_t box_after(const struct box *box, uint64_t after);
 struct box_entry *box_find(const struct box *box, uint64_t id);
-/* The oldest waiting message with that key (and sender, unless NULL). */
-struct box_entry *box_find_key(const struct box *box, const struct uuid *key,
-                               const struct uuid *from);
+/* The oldest message in that state with that key (and sender, unless NULL). */
+struct box_entry *box_find_key(const struct box *box, enum box_entry_state state,
+                               const struct uuid *key, const struct uuid *from);
 void box_remove(struct box *box, struct box_entry *entry);
 /* Its bytes are in a row now. */
 void box_spilled(struct box *box, uint64_t id);

@@ -47,6 +47,19 @@ bool inbox_pending_take(struct inbox_pending *list, uint64_t corr, struct pendin
 	return true;
 }
 
+uint64_t inbox_pending_settle(const struct inbox_pending *list, const struct uuid *owner,
+                              uint64_t id)
+{
+	for (uint32_t n = list->first; n != list->end; n++) {
+		const struct pending *p = at(list, n);
+
+		if (p->corr != 0 && p->kind == PENDING_SETTLE && p->id == id &&
+		    uuid_equal(&p->owner, owner))
+			return p->corr;
+	}
+	return 0;
+}
+
 void inbox_pending_free(struct inbox_pending *list)
 {
 	free(list->ring);

@@ -27,8 +27,11 @@ struct inbox_pending {
 };
 
 void inbox_pending_add(struct inbox_pending *list, const struct pending *p);
-/* false: nothing waits for that answer. */
+/* The oldest that waits for that answer; false: none (any more). */
 bool inbox_pending_take(struct inbox_pending *list, uint64_t corr, struct pending *out);
+/* The question that settles this entry, to wait for its answer too; 0: none is on its way. */
+uint64_t inbox_pending_settle(const struct inbox_pending *list, const struct uuid *owner,
+                              uint64_t id);
 void inbox_pending_free(struct inbox_pending *list);
 
 #endif
