@@ -2,6 +2,7 @@
 /* The writer: what its mailbox holds becomes one transaction, then each gets its answer. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cx/log.h>
 
@@ -11,6 +12,9 @@
 #define MAILBOX_CAP 65536
 #define BATCH_MAX 4096
 #define COMMIT_BYTES (4u << 20) /* a batch of so many bytes is committed before more is taken */
+#define DISTANCE_NS 500000      /* from the start of one small commit to that of the next */
+#define PUT_OFF_MS 5            /* for what nobody waits for */
+#define COMPANY 256             /* answers that wait: not small any more */
 #define RECORDS_BYTES (1u << 20) /* of one LOG_RECORDS after recovery */
 
 enum answer_kind { ANSWER_APPENDED, ANSWER_SETTLED, ANSWER_STORE };
@@ -31,7 +35,11 @@ struct writer {
 	struct sqlite_checkpoint *checkpoint;
 	struct answer *answers;
 	uint32_t answer_count, answer_cap;
-	uint32_t appended; /* entries since the last upkeep */
+	uint32_t appended;     /* entries since the last upkeep */
+	uint64_t committed_ns; /* when the last commit began */
+	uint64_t
+		put_off_ns; /* since when something waits that nobody asks for; 0: nothing does */
+	bool has_lingered;
 	struct cx_timer timer;
 };
 
@@ -96,9 +104,11 @@ static void answer_all(struct cx_ctx *ctx, struct writer *w, bool ok)
 
 static void send_shared(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg)
 {
+	const uint32_t type = msg->type; /* the message is gone, sent or not */
+
 	/* Gone: the role ends, and whoever comes next reads it all again. */
 	if (cx_send_reserved(ctx, to, msg) != CX_OK)
-		cx_log(CX_DEBUG, "sqlite.receiver_gone", "type=%u", msg->type);
+		cx_log(CX_DEBUG, "sqlite.receiver_gone", "type=%u", type);
 }
 
 static void send_records(struct cx_ctx *ctx, const struct sqlite_settings *settings,
@@ -145,13 +155,54 @@ static void commit(struct cx_ctx *ctx, struct writer *w)
 	answer_all(ctx, w, ok);
 }
 
+/* Nobody waits for receipts that are done: they go with the next commit, or soon by themselves. */
+static bool is_put_off(struct cx_ctx *ctx, struct writer *w, uint64_t now_ns)
+{
+	const struct sqlite_engine *const e = w->engine;
+
+	if (w->answer_count > 0 || e->broken || (e->plan_count == 0 && !e->in_transaction))
+		return false;
+	if (w->put_off_ns == 0)
+		w->put_off_ns = now_ns;
+	if (now_ns - w->put_off_ns >= PUT_OFF_MS * UINT64_C(1000000))
+		return false;
+	cx_timer_arm(ctx, &w->timer, PUT_OFF_MS, TIMER_A);
+	return true;
+}
+
+/* Commits cost nearly the same whether they hold ten messages or a hundred, so under load they
+ * keep a distance: true when this batch shall wait for company.  The message to itself makes
+ * sure that there is a next turn. */
+static bool is_lingering(struct cx_ctx *ctx, struct writer *w, uint64_t now_ns)
+{
+	const uint64_t since_ns = now_ns - w->committed_ns;
+	const struct timespec rest = { .tv_nsec = (long)(DISTANCE_NS - since_ns) };
+	struct cx_msg *again;
+
+	if (w->has_lingered || w->answer_count == 0 || w->answer_count >= COMPANY ||
+	    since_ns >= DISTANCE_NS)
+		return false;
+	again = cx_msg_new(ctx, TIMER_B, sizeof(struct cx_msg_timer));
+	if (cx_send_reserved(ctx, cx_self(ctx), again) != CX_OK)
+		return false;
+	nanosleep(&rest, NULL);
+	w->has_lingered = true;
+	return true;
+}
+
 static void batch_end(struct cx_ctx *ctx, void *state)
 {
 	struct writer *const w = state;
 	struct sqlite_engine *const e = w->engine;
+	const uint64_t now_ns = sqlite_clock_ns();
 	uint64_t wal_bytes;
 	uint32_t due_ms;
 
+	if (is_put_off(ctx, w, now_ns) || is_lingering(ctx, w, now_ns))
+		return;
+	w->committed_ns = now_ns;
+	w->put_off_ns = 0;
+	w->has_lingered = false;
 	sqlite_clock(e, cx_now_ms(ctx), cx_wall_ms(ctx));
 	commit(ctx, w);
 	due_ms = sqlite_upkeep(e, w->appended * 2);
@@ -220,7 +271,7 @@ static void on_timer(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	(void)ctx;
 	(void)state;
-	(void)msg; /* the turn's batch_end does the work */
+	(void)msg; /* the work is done by batch_end */
 }
 
 /* ---- life ---- */
@@ -306,6 +357,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(LOG_RECEIPTS_DONE, struct log_receipts_done_msg, on_receipts_done),
 	CX_ON(STORE_OP, struct store_op, on_store_op),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_timer),
+	CX_ON(TIMER_B, struct cx_msg_timer, on_timer),
 };
 
 const struct cx_actor_type sqlite_writer_type = {

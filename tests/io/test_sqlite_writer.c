@@ -314,6 +314,28 @@ Test(sqlite_writer, a_message_goes_all_the_way)
 	cr_assert_eq(append_one(1, 2, 10)->outcome, LOG_DUPLICATE);
 }
 
+Test(sqlite_writer, receipts_done_are_stored_soon_though_nobody_asks)
+{
+	struct ask a = { .owner = 1, .peer = 2, .len = 50 };
+	struct sqlite_figures before, after;
+	unsigned i;
+
+	a.id = append_one(1, 2, 10)->id;
+	run(ask_settle, &a);
+	cr_assert_eq(next(LOG_SETTLED)->outcome, LOG_OK);
+	sqlite_figures(&before);
+	a.owner = 2;
+	a.id++;
+	run(ask_receipts_done, &a);
+	for (i = 0; i < 200; i++) {
+		sqlite_figures(&after);
+		if (after.records > before.records)
+			break;
+		usleep(10000);
+	}
+	cr_assert_eq(after.records, before.records + 1);
+}
+
 Test(sqlite_writer, answers_keep_the_order_of_the_questions)
 {
 	struct ask a = { .owner = 1, .peer = 2, .key = 1000, .len = 300, .times = 10000 };
