@@ -241,6 +241,32 @@ Test(sqlite_engine, what_waits_for_long_gets_a_row)
 	cr_assert_eq(number(&f, "SELECT count(*) FROM segment"), 0);
 }
 
+Test(sqlite_engine, a_segment_that_is_half_moved_is_found_as_it_was)
+{
+	uint64_t ids[1000], k;
+
+	for (k = 0; k < 1000; k++)
+		append(&f, 1, 9, k, &ids[k]);
+	commit(&f);
+	fixture_wait(&f, 11000);
+	sqlite_upkeep(&f.engine, 0);
+	cr_assert(f.engine.moved_count > 0 && f.engine.moved_count < 1000, "a part of it");
+	cr_assert_eq(settle(&f, 1, ids[0], 9), SQLITE_SETTLED_NOW, "a row");
+	cr_assert_eq(settle(&f, 1, ids[999], 9), SQLITE_SETTLED_NOW, "an entry");
+	commit(&f);
+	fixture_reopen(&f);
+	cr_assert_eq(messages_of(&f, 1), 998, "none twice");
+	cr_assert_eq(live_entries() + number(&f, "SELECT count(*) FROM inbox"), 1000);
+	cr_assert_eq(settle(&f, 1, ids[0], 9), SQLITE_SETTLED_BEFORE);
+	cr_assert_eq(settle(&f, 1, ids[999], 9), SQLITE_SETTLED_BEFORE);
+	for (k = 1; k < 999; k++)
+		cr_assert_eq(settle(&f, 1, ids[k], 0), SQLITE_SETTLED_NOW);
+	commit(&f);
+	cr_assert_eq(messages_of(&f, 1), 0);
+	fixture_reopen(&f);
+	cr_assert_null(owner(1));
+}
+
 Test(sqlite_engine, memory_stays_bounded_when_nobody_reads)
 {
 	uint64_t k;
