@@ -242,8 +242,9 @@ static void run(unsigned workers, unsigned ms)
 	}
 	atomic_store(&counted.stop, 1);
 	wait_for_quiet();
-	for (int i = 0; i < 5000 && counted.survived < sent; i++)
-		stress_sleep_ms(1);
+	for (int i = 0;
+	     i < 5000 && (counted.survived < sent || counted.starts <= counted.breaks); i++)
+		stress_sleep_ms(1); /* the last break's backoff too */
 	cx_runtime_stop(rt);
 	cx_runtime_free(rt);
 	printf("workers %u: %llu asks: %llu answered, %llu gone, %llu late; %llu lives; %llu "
