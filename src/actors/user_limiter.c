@@ -117,10 +117,22 @@ static void finish(struct send *s, enum error_code code)
 	s->frame = NULL;
 }
 
+static uint32_t left_ms(struct cx_ctx *ctx, const struct send *s)
+{
+	const uint64_t now_ms = cx_now_ms(ctx);
+
+	return s->deadline_ms > now_ms ? (uint32_t)(s->deadline_ms - now_ms) : 0;
+}
+
+/* For the send at the gate, so no longer than that one has (inv. 4). */
 static bool ask_store(struct cx_ctx *ctx, struct limiter *l, struct store_op *op,
                       enum waiting what)
 {
-	if (store_ask(ctx, &l->relay->store, op, STORE_TIMEOUT_MS, &l->store_corr) != CX_OK)
+	const uint32_t left = left_ms(ctx, at(l, l->gate));
+
+	if (store_ask(ctx, &l->relay->store, op,
+	              left < STORE_TIMEOUT_MS ? left : STORE_TIMEOUT_MS,
+	              &l->store_corr) != CX_OK)
 		return false;
 	l->waiting = what;
 	return true;
@@ -281,16 +293,8 @@ static enum verdict check_recipient(struct cx_ctx *ctx, struct limiter *l, const
 
 static enum verdict append(struct cx_ctx *ctx, struct limiter *l, struct send *s)
 {
-	const uint64_t now_ms = cx_now_ms(ctx);
-	const uint32_t left_ms =
-		s->deadline_ms > now_ms ? (uint32_t)(s->deadline_ms - now_ms) : 0;
-
-	if (left_ms == 0) {
-		finish(s, ERROR_KAFKA_FAILURE);
-		return FAIL;
-	}
 	if (log_append(ctx, l->relay->log, &s->submit.owner, &s->submit.sender, &s->submit.key,
-	               s->submit.key_case, s->frame, left_ms, &s->corr) != CX_OK) {
+	               s->submit.key_case, s->frame, left_ms(ctx, s), &s->corr) != CX_OK) {
 		l->waiting = FOR_LOG_ROOM;
 		cx_timer_arm(ctx, &l->retry, RETRY_MS, TIMER_B);
 		return WAIT;
@@ -310,6 +314,10 @@ static void open_gate(struct cx_ctx *ctx, struct limiter *l, enum stage stage)
 
 		if (s->code != ERROR_NONE) {
 			s->step = DONE;
+			verdict = FAIL;
+		} else if (left_ms(ctx, s) == 0) {
+			/* inv. 4: the store hung, or the log was full */
+			finish(s, ERROR_KAFKA_FAILURE);
 			verdict = FAIL;
 		}
 		if (verdict == PASS && stage <= STAGE_BLOCK)
