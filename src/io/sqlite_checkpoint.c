@@ -54,6 +54,7 @@ static void *run(void *arg)
 {
 	struct sqlite_checkpoint *const c = arg;
 
+	pthread_setname_np(pthread_self(), "checkpoint");
 	pthread_mutex_lock(&c->mutex);
 	while (c->state != SQLITE_CHECKPOINT_QUIT) {
 		if (c->state != SQLITE_CHECKPOINT_ASKED) {

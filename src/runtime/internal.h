@@ -159,6 +159,7 @@ struct cx_worker {
 	struct cx__ask *ask_free;
 	uint64_t ask_seq;
 	pthread_t thread;
+	char name[16]; /* of the thread, as `top -H` and profilers show it */
 	struct cx__kind_count counts[CX__KINDS_MAX];
 	struct cx__deque any;
 	/* free slots: any thread, short */

@@ -49,6 +49,7 @@ static void *offload_main(void *arg)
 	struct cx__offload *pool = arg;
 	struct job job;
 
+	pthread_setname_np(pthread_self(), "cx-offload");
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
 	while (next_job(pool, &job)) {
 		const struct cx_ref to = job.msg->to;

@@ -69,6 +69,7 @@ static enum cx_err open_workers(struct cx_runtime *rt)
 
 		if (w == NULL)
 			return CX_ENOMEM;
+		snprintf(w->name, sizeof(w->name), "cx-worker-%u", i);
 		w->loop_ops = rt->conf.loop;
 		err = w->loop_ops->open(rt->conf.loop_arg, i, &w->loop);
 		if (err != CX_OK) {
@@ -114,7 +115,8 @@ enum cx_err cx_runtime_new(const struct cx_runtime_conf *conf, struct cx_runtime
 	return CX_OK;
 }
 
-static enum cx_err add_dedicated(struct cx_runtime *rt, unsigned *index)
+static enum cx_err add_dedicated(struct cx_runtime *rt, const struct cx_actor_type *type,
+                                 unsigned *index)
 {
 	struct cx_worker *w;
 
@@ -123,6 +125,7 @@ static enum cx_err add_dedicated(struct cx_runtime *rt, unsigned *index)
 	if (w == NULL)
 		return CX_ENOMEM;
 	w->dedicated = 1;
+	snprintf(w->name, sizeof(w->name), "%s", type->name);
 	w->loop_ops = &cx__loop_ops;
 	if (w->loop_ops->open(NULL, w->index, &w->loop) != CX_OK) {
 		worker_delete(w);
@@ -138,7 +141,7 @@ enum cx_err cx_runtime_spawn(struct cx_runtime *rt, const struct cx_actor_type *
 {
 	if (type->placement == CX_PLACE_THREAD) {
 		unsigned index;
-		const enum cx_err err = add_dedicated(rt, &index);
+		const enum cx_err err = add_dedicated(rt, type, &index);
 
 		if (err != CX_OK)
 			return err;

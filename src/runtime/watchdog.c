@@ -40,6 +40,7 @@ void *cx__watchdog_main(void *arg)
 	struct seen seen[CX__WORKERS_MAX] = { 0 };
 	const uint64_t step_ns = (uint64_t)rt->conf.watchdog_ms * 1000000 / 2;
 
+	pthread_setname_np(pthread_self(), "cx-watchdog");
 	pthread_mutex_lock(&rt->watchdog_lock);
 	while (!rt->stopping) {
 		const uint64_t now_ns = cx__clock_ns();

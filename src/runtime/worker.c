@@ -464,6 +464,7 @@ void *cx__worker_main(void *arg)
 	struct cx_worker *w = arg;
 
 	here_worker = w;
+	pthread_setname_np(pthread_self(), w->name);
 	cx__pool_enter(w->pool);
 	for (;;) {
 		cx__worker_clock(w);
