@@ -23,7 +23,7 @@ struct cx_loop_ops {
 
 struct cx_runtime_conf {
 	unsigned workers;               /* 1..64; 0: online CPUs */
-	unsigned offload_threads;       /* 0: 2 */
+	unsigned offload_threads;       /* 0: half of the CPUs, at least 1 */
 	unsigned offload_queue;         /* jobs that may wait; 0: 256 */
 	unsigned watchdog_ms;           /* 0: 50; a longer handler is named in the log */
 	unsigned max_actors;            /* 0: 4 million */

@@ -254,6 +254,7 @@ int role_all_main(const struct config *c)
 		                        .adapters = all.adapters,
 		                        .adapter_count = c->worker_threads,
 		                        .jitter_ms = JITTER_MS };
+	process_tune_memory();
 	process_block_signals(&all.process);
 	if (!secret_init() || boot(&all, &error_text) != CX_OK) {
 		cx_log(CX_ERROR, "relay.failed", "role=all error=\"%s\"",

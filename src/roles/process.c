@@ -2,6 +2,7 @@
 #include "roles/process.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,6 +13,19 @@
 
 #define LOOK_MS 10      /* how often the end of the drain is looked for */
 #define RESERVE_MS 2000 /* of DRAIN_SECS, to end the rest in */
+
+/* Hashing a password maps 32 MiB and holds the address space's lock for the 10 ms that it takes to fill
+ * them.  A heap that grows meanwhile waits for the lock, and whoever grows it: writer and workers.  So
+ * there is one heap, which grows 16 MiB at a time; the way of a message takes its memory from pools. */
+void process_tune_memory(void)
+{
+#ifdef M_ARENA_MAX
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_TOP_PAD, 16 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+#endif
+}
 
 void process_block_signals(struct process *p)
 {

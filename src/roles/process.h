@@ -21,6 +21,9 @@ struct process {
 	sigset_t signals;
 };
 
+/* Settings of the C library's allocator for a server; before any thread is started. */
+void process_tune_memory(void);
+
 /* SIGTERM, SIGINT and SIGHUP wait for process_serve; before any thread is started. */
 void process_block_signals(struct process *p);
 

@@ -48,7 +48,7 @@ static void set_defaults(struct cx_runtime_conf *conf)
 	if (conf->workers == 0)
 		conf->workers = online_cpus();
 	if (conf->offload_threads == 0)
-		conf->offload_threads = 2;
+		conf->offload_threads = online_cpus() / 2 > 0 ? online_cpus() / 2 : 1;
 	if (conf->offload_queue == 0)
 		conf->offload_queue = 256;
 	if (conf->watchdog_ms == 0)
