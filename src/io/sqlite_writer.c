@@ -12,7 +12,7 @@
 #define MAILBOX_CAP 65536
 #define BATCH_MAX 4096
 #define COMMIT_BYTES (4u << 20) /* a batch of so many bytes is committed before more is taken */
-#define DISTANCE_NS 500000      /* from the start of one small commit to that of the next */
+#define DISTANCE_NS 1000000     /* from the start of one small commit to that of the next */
 #define PUT_OFF_MS 5            /* for what nobody waits for */
 #define COMPANY 256             /* answers that wait: not small any more */
 #define RECORDS_BYTES (1u << 20) /* of one LOG_RECORDS after recovery */
