@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -87,11 +88,16 @@ class Server:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
 class Redis:
-    """redis-server with every write synced, on a private socket in a private folder."""
+    """redis-server with every write synced, in a private folder, on a free port and a socket."""
 
     # A rewrite of the append-only file in the middle of a run would only hurt it.
-    OPTIONS = ["--port", "0", "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+    OPTIONS = ["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always", "--save", "",
                "--auto-aof-rewrite-percentage", "0", "--daemonize", "no"]
 
     def __init__(self, folder):
@@ -103,9 +109,11 @@ class Redis:
         self.folder, self.socket = folder, folder / "s"
         if len(str(self.socket)) > 100:
             raise CannotRun(f"the path of the socket is too long: {self.socket}")
+        self.port = free_port()
         with open(folder / "log", "wb") as log:
             self.process = subprocess.Popen(
-                [program, *self.OPTIONS, "--dir", str(folder), "--unixsocket", str(self.socket)],
+                [program, *self.OPTIONS, "--port", str(self.port), "--dir", str(folder),
+                 "--unixsocket", str(self.socket)],
                 stdout=log, stderr=log)
         for _ in range(200):
             if self.socket.exists():

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Redis Streams doing the relay's work: the peer of `construct bench --mode relay`.
  *
- *   peer_redis_streams SOCKET SENDERS IN_FLIGHT SECONDS [STREAMS [WRITERS]]
+ *   peer_redis_streams PORT|SOCKET SENDERS IN_FLIGHT SECONDS [STREAMS [WRITERS]]
+ *
+ * A number is a TCP port of 127.0.0.1, the way a relay's clients come; anything else a Unix socket.
  *
  * A message's full cycle: XADD by the sender's side (256 bytes of content and the fields a
  * relay needs), XREADGROUP by the recipients' side, XACK and XDEL once it has been read.  The
@@ -89,12 +91,14 @@ static _Noreturn void fail(const char *what, const char *why)
 	exit(1);
 }
 
-static redisContext *connect_to(const char *socket)
+static redisContext *connect_to(const char *where)
 {
-	redisContext *ctx = redisConnectUnix(socket);
+	const int port = atoi(where);
+	redisContext *ctx =
+		port > 0 ? redisConnect("127.0.0.1", port) : redisConnectUnix(where);
 
 	if (ctx == NULL || ctx->err)
-		fail(socket, ctx != NULL ? ctx->errstr : "out of memory");
+		fail(where, ctx != NULL ? ctx->errstr : "out of memory");
 	return ctx;
 }
 
@@ -356,8 +360,9 @@ static void run(uint64_t seconds)
 int main(int argc, char **argv)
 {
 	if (argc < 5 || argc > 7) {
-		fprintf(stderr, "usage: peer_redis_streams SOCKET SENDERS IN_FLIGHT SECONDS"
-		                " [STREAMS [WRITERS]]\n");
+		fprintf(stderr,
+		        "usage: peer_redis_streams PORT|SOCKET SENDERS IN_FLIGHT SECONDS"
+		        " [STREAMS [WRITERS]]\n");
 		return 2;
 	}
 	peer.sender_count = number(argc, argv, 2, 1, SENDERS_MAX);
