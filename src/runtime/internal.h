@@ -17,6 +17,7 @@
 
 #include <cx/io.h>
 #include <cx/runtime.h>
+#include <cx/sim.h>
 #include <cx/supervisor.h>
 
 #include "runtime/deque.h"
@@ -41,6 +42,7 @@ enum cx__flag {
 
 /* Messages of the runtime's own that no user sees. */
 enum cx__private_msg {
+	CX__MSG_CRASH = CX_MSG_SYSTEM_MAX - 2, /* the simulator's: struct cx__failed */
 	CX__MSG_WATCH = CX_MSG_SYSTEM_MAX - 1,
 	CX__MSG_FAILED = CX_MSG_SYSTEM_MAX, /* child -> supervisor */
 };
@@ -150,6 +152,8 @@ struct cx_worker {
 	uint64_t now_ns, now_ms;
 	int64_t wall_ms;
 	uint64_t random;
+	uint32_t
+		turn_limit; /* messages; 0: the type's alone (the simulator cuts turns short) */
 	const struct cx_loop_ops *loop_ops;
 	void *loop;
 	struct cx__pool *pool;
@@ -168,9 +172,11 @@ struct cx_worker {
 };
 
 struct cx__offload;
+struct cx_sim;
 
 struct cx_runtime {
 	struct cx_runtime_conf conf;
+	struct cx_sim *sim;   /* NULL: threads */
 	unsigned workers;     /* pool workers: 0..workers-1 */
 	unsigned all_workers; /* and behind them the dedicated ones */
 	struct cx_worker *worker[CX__WORKERS_MAX];
@@ -226,7 +232,32 @@ void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx_
 void *cx__worker_main(void *worker);
 void cx__worker_clock(struct cx_worker *w);
 struct cx_worker *cx__worker_here(void);
+
+/* timer.c */
+void cx__timer_fire(void *worker, struct cx_timer *timer);
 void cx__timers_cancel_all(struct cx_worker *w, struct cx__actor *a);
+
+/* worker.c, for who plays a worker (sim.c).  What can run after a gather, in no promised order: */
+void cx__worker_enter(struct cx_worker *w); /* this thread is it now; NULL: nobody */
+void cx__worker_tick(struct cx_worker *w);  /* clock and timers */
+void cx__worker_gather(struct cx_worker *w);
+struct cx__actor *cx__runnable_first(const struct cx_worker *w);
+struct cx__actor *cx__runnable_next(const struct cx__actor *a);
+void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a);
+void cx__worker_turn(struct cx_worker *w, struct cx__actor *a);
+void cx__worker_end_actors(struct cx_worker *w);
+
+/* runtime.c */
+CX_NODISCARD enum cx_err cx__runtime_new(const struct cx_runtime_conf *conf, struct cx_sim *sim,
+                                         struct cx_runtime **out);
+
+/* sim.c */
+uint64_t cx__sim_now_ns(const struct cx_sim *sim);
+int64_t cx__sim_wall_ms(const struct cx_sim *sim);
+enum cx_sim_fate cx__sim_fate(struct cx_sim *sim, struct cx_worker *here,
+                              const struct cx__actor *to, const struct cx_msg *msg);
+CX_NODISCARD enum cx_err cx__sim_offload(struct cx_sim *sim, struct cx_msg *job,
+                                         cx_offload_fn *fn);
 
 /* offload.c */
 struct cx__offload *cx__offload_new(struct cx_runtime *rt, unsigned threads, unsigned queue);

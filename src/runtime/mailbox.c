@@ -114,6 +114,16 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 		cx__msg_free(msg);
 		return CX_EGONE;
 	}
+	if (rt->sim != NULL && lane != CX__CONTROL) {
+		const enum cx_sim_fate fate = cx__sim_fate(rt->sim, here, a, msg);
+
+		if (fate == CX_SIM_REFUSE && lane == CX__BOUNDED)
+			return refuse(rt, here, a, msg, CX_EFULL);
+		if (fate == CX_SIM_LOSE) {
+			cx__msg_free(msg);
+			return CX_OK;
+		}
+	}
 	if (lane == CX__BOUNDED && atomic_load_explicit(&a->depth, memory_order_relaxed) >=
 	                                   (int32_t)a->kind->type->mailbox_cap)
 		return refuse(rt, here, a, msg, CX_EFULL);

@@ -82,7 +82,8 @@ static enum cx_err open_workers(struct cx_runtime *rt)
 	return CX_OK;
 }
 
-enum cx_err cx_runtime_new(const struct cx_runtime_conf *conf, struct cx_runtime **out)
+enum cx_err cx__runtime_new(const struct cx_runtime_conf *conf, struct cx_sim *sim,
+                            struct cx_runtime **out)
 {
 	struct cx_runtime *rt;
 	pthread_condattr_t attr;
@@ -94,6 +95,7 @@ enum cx_err cx_runtime_new(const struct cx_runtime_conf *conf, struct cx_runtime
 	if (rt == NULL)
 		return CX_ENOMEM;
 	rt->conf = *conf;
+	rt->sim = sim;
 	set_defaults(&rt->conf);
 	rt->workers = rt->conf.workers;
 	rt->chunk_max = (rt->conf.max_actors + CX__CHUNK - 1) / CX__CHUNK;
@@ -115,6 +117,11 @@ enum cx_err cx_runtime_new(const struct cx_runtime_conf *conf, struct cx_runtime
 	return CX_OK;
 }
 
+enum cx_err cx_runtime_new(const struct cx_runtime_conf *conf, struct cx_runtime **out)
+{
+	return cx__runtime_new(conf, NULL, out);
+}
+
 static enum cx_err add_dedicated(struct cx_runtime *rt, const struct cx_actor_type *type,
                                  unsigned *index)
 {
@@ -126,7 +133,7 @@ static enum cx_err add_dedicated(struct cx_runtime *rt, const struct cx_actor_ty
 		return CX_ENOMEM;
 	w->dedicated = 1;
 	snprintf(w->name, sizeof(w->name), "%s", type->name);
-	w->loop_ops = &cx__loop_ops;
+	w->loop_ops = rt->sim != NULL ? rt->conf.loop : &cx__loop_ops;
 	if (w->loop_ops->open(NULL, w->index, &w->loop) != CX_OK) {
 		worker_delete(w);
 		return CX_EIO;

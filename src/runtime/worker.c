@@ -32,12 +32,21 @@ uint64_t cx__clock_ns(void)
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
+static uint64_t clock_ns(const struct cx_worker *w)
+{
+	return w->rt->sim != NULL ? cx__sim_now_ns(w->rt->sim) : cx__clock_ns();
+}
+
 void cx__worker_clock(struct cx_worker *w)
 {
 	struct timespec t;
 
-	w->now_ns = cx__clock_ns();
+	w->now_ns = clock_ns(w);
 	w->now_ms = w->now_ns / 1000000;
+	if (w->rt->sim != NULL) {
+		w->wall_ms = cx__sim_wall_ms(w->rt->sim);
+		return;
+	}
 	clock_gettime(CLOCK_REALTIME, &t);
 	w->wall_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
@@ -194,6 +203,10 @@ static void dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *ms
 	case CX__MSG_WATCH:
 		cx__watch_add(w, a, msg);
 		break;
+	case CX__MSG_CRASH:
+		if (a->status == CX__LIVE)
+			cx_fail(&w->ctx, CX_MSG_AS(struct cx__failed, msg)->reason);
+		break;
 	default:
 		if (a->status == CX__LIVE && !is_stale(w, a, msg))
 			call_handler(w, a, msg);
@@ -214,10 +227,12 @@ static struct cx_msg *pop(struct cx_msg **head)
 static int32_t run_messages(struct cx_worker *w, struct cx__actor *a)
 {
 	struct cx__kind *kind = a->kind;
-	const uint32_t limit = kind->type->batch_max > 0 ? kind->type->batch_max : CX__BATCH;
 	const uint64_t began_ns = w->now_ns;
+	uint32_t limit = kind->type->batch_max > 0 ? kind->type->batch_max : CX__BATCH;
 	int32_t handled = 0;
 
+	if (w->turn_limit != 0 && w->turn_limit < limit)
+		limit = w->turn_limit;
 	while (a->control_head != NULL && !a->ending) {
 		dispatch(w, a, pop(&a->control_head));
 		handled++;
@@ -228,7 +243,7 @@ static int32_t run_messages(struct cx_worker *w, struct cx__actor *a)
 		dispatch(w, a, pop(&a->mail_head));
 		handled++;
 		if (n % CLOCK_EVERY == CLOCK_EVERY - 1 && !w->dedicated &&
-		    cx__clock_ns() - began_ns > TURN_NS)
+		    clock_ns(w) - began_ns > TURN_NS)
 			break;
 	}
 	return handled;
@@ -263,7 +278,7 @@ static void settle(struct cx_worker *w, struct cx__actor *a, int32_t handled, bo
 		cx__make_runnable(w, w->rt, a);
 }
 
-static void run_turn(struct cx_worker *w, struct cx__actor *a)
+void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
 {
 	const uint64_t began_ns = w->now_ns;
 	struct cx__kind_count *count;
@@ -279,7 +294,7 @@ static void run_turn(struct cx_worker *w, struct cx__actor *a)
 	if (a->ending)
 		cx__actor_end(w, a);
 	w->ctx.actor = NULL;
-	w->now_ns = cx__clock_ns();
+	w->now_ns = clock_ns(w);
 	w->now_ms = w->now_ns / 1000000;
 	cx__count(&count->messages, (uint64_t)handled);
 	cx__count(&count->turns, 1);
@@ -288,84 +303,6 @@ static void run_turn(struct cx_worker *w, struct cx__actor *a)
 	cx__count(&w->busy_ns, w->now_ns - began_ns);
 	/* An ended actor's slot may have been spawned into already, but nobody runs it before this. */
 	settle(w, a, handled, a->status == CX__DOWN);
-}
-
-static void fire(void *arg, struct cx_timer *timer)
-{
-	struct cx_worker *w = arg;
-	struct cx__actor *a = timer->actor;
-	struct cx_msg_timer *m;
-	struct cx_ref to;
-	enum cx_err err;
-
-	if (timer->msg_type == 0) {
-		cx__ask_expired(w, timer);
-		return;
-	}
-	if (timer->due_ms > w->wheel.now_ms) { /* further away than the wheel reaches */
-		cx__wheel_add(&w->wheel, timer);
-		return;
-	}
-	*timer->owner_prev = timer->owner_next;
-	if (timer->owner_next != NULL)
-		timer->owner_next->owner_prev = timer->owner_prev;
-	timer->owner_prev = NULL;
-	m = (struct cx_msg_timer *)(void *)cx__msg_new(w, timer->msg_type, sizeof(*m));
-	m->timer = timer;
-	m->hdr.seq = timer->seq;
-	m->hdr.flags = CX__TIMER;
-	to.slot = a->slot;
-	to.gen = atomic_load_explicit(&a->gen, memory_order_relaxed);
-	err = cx__deliver(w->rt, w, to, &m->hdr, CX__CONTROL);
-	cx_assert(err == CX_OK); /* timers end with their actor, on this worker */
-}
-
-bool cx_timer_is_armed(const struct cx_timer *timer)
-{
-	return timer->owner_prev != NULL;
-}
-
-void cx_timer_cancel(struct cx_ctx *ctx, struct cx_timer *timer)
-{
-	timer->seq++; /* a fired one that waits in the mailbox is stale now */
-	if (!cx_timer_is_armed(timer))
-		return;
-	cx__wheel_remove(&ctx->worker->wheel, timer);
-	*timer->owner_prev = timer->owner_next;
-	if (timer->owner_next != NULL)
-		timer->owner_next->owner_prev = timer->owner_prev;
-	timer->owner_prev = NULL;
-}
-
-void cx_timer_arm(struct cx_ctx *ctx, struct cx_timer *timer, uint64_t after_ms,
-                  uint32_t msg_type)
-{
-	struct cx__actor *a = ctx->actor;
-
-	cx_assert(!a->any && msg_type != 0);
-	cx_timer_cancel(ctx, timer);
-	timer->actor = a;
-	timer->msg_type = msg_type;
-	timer->due_ms = ctx->worker->now_ms + after_ms + 1;
-	timer->owner_next = a->timers;
-	timer->owner_prev = &a->timers;
-	if (timer->owner_next != NULL)
-		timer->owner_next->owner_prev = &timer->owner_next;
-	a->timers = timer;
-	cx__wheel_add(&ctx->worker->wheel, timer);
-}
-
-void cx__timers_cancel_all(struct cx_worker *w, struct cx__actor *a)
-{
-	while (a->timers != NULL) {
-		struct cx_timer *timer = a->timers;
-
-		a->timers = timer->owner_next;
-		if (a->timers != NULL)
-			a->timers->owner_prev = &a->timers;
-		timer->owner_prev = NULL;
-		cx__wheel_remove(&w->wheel, timer);
-	}
 }
 
 /* The two queues in turn, so that neither starves the other. */
@@ -409,7 +346,7 @@ static void run_round(struct cx_worker *w)
 			a = steal(w);
 		if (a == NULL)
 			return;
-		run_turn(w, a);
+		cx__worker_turn(w, a);
 		if (w->now_ns - began_ns > CX__ROUND_NS)
 			return;
 	}
@@ -442,7 +379,7 @@ static void poll_loop(struct cx_worker *w)
 	atomic_store(&w->sleeping, 0);
 }
 
-static void end_own_actors(struct cx_worker *w)
+void cx__worker_end_actors(struct cx_worker *w)
 {
 	struct cx_runtime *rt = w->rt;
 	const uint32_t chunks = atomic_load_explicit(&rt->chunk_count, memory_order_acquire);
@@ -459,17 +396,65 @@ static void end_own_actors(struct cx_worker *w)
 	w->ctx.actor = NULL;
 }
 
+void cx__worker_enter(struct cx_worker *w)
+{
+	here_worker = w;
+	cx__pool_enter(w == NULL ? NULL : w->pool);
+}
+
+void cx__worker_tick(struct cx_worker *w)
+{
+	cx__worker_clock(w);
+	cx__wheel_advance(&w->wheel, w->now_ms, cx__timer_fire, w);
+	atomic_store_explicit(&w->timers, w->wheel.count, memory_order_relaxed);
+}
+
+/* ---- for the simulator, which takes the next actor from anywhere ---- */
+
+void cx__worker_gather(struct cx_worker *w)
+{
+	struct cx__actor *a;
+
+	take_injected(w);
+	while ((a = cx__deque_take(&w->any)) != NULL)
+		push_local(w, a);
+}
+
+struct cx__actor *cx__runnable_first(const struct cx_worker *w)
+{
+	return w->run_head;
+}
+
+struct cx__actor *cx__runnable_next(const struct cx__actor *a)
+{
+	return a->runnable.next == NULL ? NULL : actor_of(a->runnable.next);
+}
+
+void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a)
+{
+	struct cx__actor *before = NULL;
+
+	for (struct cx__actor *at = w->run_head; at != a; at = cx__runnable_next(at))
+		before = at;
+	if (before == NULL)
+		w->run_head = cx__runnable_next(a);
+	else
+		before->runnable.next = a->runnable.next;
+	if (w->run_tail == a)
+		w->run_tail = before;
+	w->run_len--;
+}
+
+/* ---- the thread ---- */
+
 void *cx__worker_main(void *arg)
 {
 	struct cx_worker *w = arg;
 
-	here_worker = w;
+	cx__worker_enter(w);
 	pthread_setname_np(pthread_self(), w->name);
-	cx__pool_enter(w->pool);
 	for (;;) {
-		cx__worker_clock(w);
-		cx__wheel_advance(&w->wheel, w->now_ms, fire, w);
-		atomic_store_explicit(&w->timers, w->wheel.count, memory_order_relaxed);
+		cx__worker_tick(w);
 		run_round(w);
 		atomic_store_explicit(&w->run_queue, w->run_len, memory_order_relaxed);
 		if (atomic_load(&w->stop) != 0 && (!w->dedicated || w->run_head == NULL))
@@ -478,7 +463,7 @@ void *cx__worker_main(void *arg)
 	}
 	if (!w->dedicated)
 		pthread_barrier_wait(&w->rt->quiet); /* from here on nobody runs turns */
-	end_own_actors(w);
+	cx__worker_end_actors(w);
 	while (atomic_load(&w->stop) != CX__STOP_WOKEN)
 		sched_yield(); /* who told us to stop still wakes the loop */
 	w->loop_ops->close(w->loop);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* The same actors on one thread, with a virtual clock and a schedule drawn from a seed: the same seed
+ * gives the same run, step by step, so a failure is its seed.
+ *
+ * The runtime inside is the real one (mailboxes, lanes, asks, timers, supervision); only who runs next,
+ * what time it is and how long a turn took are the simulator's.  A step is one turn of one actor, one
+ * offloaded job, or, when nothing can run, a move of the clock to the next timer.  The next actor is
+ * drawn from all that can run, on every worker; now and then some are left waiting for a while,
+ * and turns are cut short, because that is where orders break.
+ *
+ * Thread: one, the same for all calls on one simulator; handlers run inside cx_sim_step. */
+#ifndef CX_SIM_H
+#define CX_SIM_H
+
+#include <stdio.h>
+
+#include <cx/runtime.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cx_sim;
+
+/* What becomes of one send. */
+enum cx_sim_fate {
+	CX_SIM_DELIVER,
+	CX_SIM_REFUSE, /* the sender gets CX_EFULL; a send that is never refused is delivered */
+	CX_SIM_LOSE,   /* the sender gets CX_OK and nothing arrives */
+};
+
+/* Asked for each message between actors on the ordinary lane (answers too, timers and stops not).
+ * Names are those of the kinds; from is "" for cx_post.  random is drawn for this send.
+ * Keeps: nothing; msg is borrowed. */
+typedef enum cx_sim_fate cx_sim_fault_fn(void *arg, const char *from, const char *to,
+                                         const struct cx_msg *msg, uint64_t random);
+
+struct cx_sim_conf {
+	struct cx_runtime_conf runtime; /* seed 0 counts as 1; workers 0: 2; loop is ignored */
+	uint32_t turn_max_us;           /* a turn takes 1..this of virtual time; 0: 20 */
+	int64_t wall_ms;                /* Unix time at the start; 0: 2024-01-01 */
+	cx_sim_fault_fn *fault;         /* NULL: everything is delivered */
+	void *fault_arg;
+	FILE *trace; /* one line a step, or NULL; must outlive the simulator */
+};
+
+/* Returns as cx_runtime_new. */
+CX_NODISCARD enum cx_err cx_sim_new(const struct cx_sim_conf *conf, struct cx_sim **out);
+
+/* For cx_runtime_spawn, cx_post and figures; never started or stopped. */
+struct cx_runtime *cx_sim_runtime(struct cx_sim *sim);
+
+/* Returns false when nothing happened: no actor can run, no job waits, no timer is armed. */
+bool cx_sim_step(struct cx_sim *sim);
+
+/* Steps until ms of virtual time have passed, or for good nothing happens (the clock still moves). */
+void cx_sim_run_ms(struct cx_sim *sim, uint64_t ms);
+
+uint64_t cx_sim_now_ms(const struct cx_sim *sim);
+uint64_t cx_sim_steps(const struct cx_sim *sim);
+
+/* A draw from the seed, for the test's own choices. */
+uint64_t cx_sim_random(struct cx_sim *sim);
+
+/* The wall clock jumps, forward or back; the monotonic one does not. */
+void cx_sim_jump_wall(struct cx_sim *sim, int64_t ms);
+
+/* The actor fails with reason at its next turn, before anything else there. */
+void cx_sim_crash(struct cx_sim *sim, struct cx_ref who, enum cx_err reason);
+
+/* Ends all actors (their stop runs), then frees everything. */
+void cx_sim_free(struct cx_sim *sim);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
