@@ -69,7 +69,7 @@ static enum cx_err open_workers(struct cx_runtime *rt)
 
 		if (w == NULL)
 			return CX_ENOMEM;
-		snprintf(w->name, sizeof(w->name), "cx-worker-%u", i);
+		snprintf(w->name, sizeof(w->name), "cx-worker-%u", i % 1000);
 		w->loop_ops = rt->conf.loop;
 		err = w->loop_ops->open(rt->conf.loop_arg, i, &w->loop);
 		if (err != CX_OK) {
