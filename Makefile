@@ -92,6 +92,7 @@ SUPPORT_SRC := $(wildcard tests/support/*.c)
 T ?= test_*
 UNIT_SRC := $(wildcard $(foreach d,runtime wire io actors roles,tests/$(d)/$(T).c))
 STRESS_SRC := $(wildcard tests/stress/$(if $(filter-out test_*,$(T)),$(T),stress_*).c)
+SIM_SRC := $(wildcard tests/sim/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/*.c)
 
@@ -102,6 +103,7 @@ PROGRAM := $(B)/construct
 LINKS := $(addprefix $(B)/,construct-server message-gateway delivery-worker)
 UNIT := $(call bin,$(UNIT_SRC))
 STRESS := $(call bin,$(STRESS_SRC))
+SIM := $(B)/tests/sim/relay_sim
 FUZZ := $(call bin,$(FUZZ_SRC))
 BENCH := $(call bin,$(BENCH_SRC))
 CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
@@ -111,7 +113,7 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SECONDARY:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: FORCE all release debug run test check check-asan check-tsan stress fuzz bench conformance \
+.PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench conformance \
 	e2e fault lint format check-headers check-install docs deps install clean help \
 	tests-build stress-build fuzz-build bench-build
 
@@ -181,6 +183,8 @@ $(UNIT): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link,,-lcriterion)
 $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link)
+$(SIM): $(call obj,$(SIM_SRC)) $(LIBAPP) $(LIBCX)
+	$(call link)
 $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link,-fsanitize=fuzzer)
 $(BENCH): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBAPP) $(LIBCX)
@@ -230,6 +234,17 @@ check-tsan:
 
 stress: stress-build
 	@tests/run-stress.sh $(B) $(STRESS)
+
+# New seeds each time (FIRST) and all that ever failed.
+SEEDS ?= 1000
+FIRST ?= $(shell date +%s)000
+sim: $(SIM)
+	$(call warnings_clean,$(call obj,$(SIM_SRC)))
+	@tests/sim/run.sh $(SIM) $(FIRST) $(SEEDS)
+
+# Bugs planted on purpose, each to be found by the simulator.
+mutants: $(SIM)
+	@python3 tests/sim/mutants.py $(B)
 
 fuzz:
 	@$(MAKE) --no-print-directory CONF=fuzz fuzz-build
@@ -303,6 +318,8 @@ help:
 	@echo '             make test STAGES="lint unit-asan"    only these (unknown name: lists them)'
 	@echo 'Tests        make check             unit tests          (check-asan: with sanitizers)'
 	@echo '             make stress            runtime stress      (check-tsan: with ThreadSanitizer)'
+	@echo '             make sim               SEEDS=1000: the whole relay, simulated with faults'
+	@echo '             make mutants           planted bugs, each found by the simulator'
 	@echo '             make fuzz              FUZZ_SECS=10 each, clang'
 	@echo '             make e2e               protocol, with clients that are not ours'
 	@echo '             make conformance       Autobahn Testsuite against the echo role'

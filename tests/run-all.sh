@@ -29,6 +29,10 @@ stage_install() { mk check-install; }
 stage_unit-asan() { mk CONF=asan all tests-build && mk CONF=asan check; }
 stage_unit-release() { mk check; }
 stage_stress-tsan() { mk CONF=tsan stress-build && mk CONF=tsan stress; }
+stage_sim() # a failure prints its seed: relay_sim --trace SEED
+{
+	mk CONF=asan sim SEEDS=300 && mk sim SEEDS=10000 && mk mutants
+}
 stage_fuzz() { mk fuzz; }
 stage_e2e()
 {
@@ -46,7 +50,7 @@ stage_fault() # hostile input goes to the sanitizer build
 	mk all && mk CONF=asan all && script tests/fault/run.sh build/release/construct
 }
 
-all='deps build-gcc build-clang headers lint docs install unit-asan unit-release stress-tsan fuzz e2e conformance fault'
+all='deps build-gcc build-clang headers lint docs install unit-asan unit-release stress-tsan sim fuzz e2e conformance fault'
 
 # The parent calls itself for one stage, so that a stage is one process that can be timed out.
 if [ "${1:-}" = --stage ]; then

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* The log as io/log.h promises it: batches that commit or fail as a whole, later than they came, and
+ * survive a crash when they did; and the few answers of a store that the way of a message needs. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/inbox.h"
+#include "io/log.h"
+#include "io/store.h"
+#include "sim/world.h"
+
+#define PENDING_MAX 512
+#define COMMIT_MS 3
+#define FAILS_ONE_IN 40
+
+enum pending_kind { APPEND, SETTLE, DONE };
+
+struct pending {
+	enum pending_kind kind;
+	struct cx_caller caller;
+	struct uuid owner, peer, key;
+	uint32_t key_case;
+	uint64_t ref;
+	struct cx_buf *frame;
+};
+
+struct fake_log {
+	struct pending pending[PENDING_MAX];
+	uint32_t count;
+	struct cx_timer timer;
+};
+
+static struct pending *add(struct cx_ctx *ctx, struct fake_log *l, const struct cx_msg *msg)
+{
+	struct pending *p = &l->pending[l->count++];
+
+	cx_assert(l->count < PENDING_MAX);
+	*p = (struct pending){ .caller = cx_caller_of(msg), .frame = cx_buf_ref(msg->buf) };
+	if (!cx_timer_is_armed(&l->timer))
+		cx_timer_arm(ctx, &l->timer, cx_random(ctx) % COMMIT_MS, TIMER_A);
+	return p;
+}
+
+static void on_append(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct log_append_msg *m = CX_MSG_AS(struct log_append_msg, msg);
+	struct pending *p = add(ctx, state, msg);
+
+	p->kind = APPEND;
+	p->owner = m->owner;
+	p->peer = m->peer;
+	p->key = m->key;
+	p->key_case = m->key_case;
+}
+
+static void on_settle(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct log_settle_msg *m = CX_MSG_AS(struct log_settle_msg, msg);
+	struct pending *p = add(ctx, state, msg);
+
+	p->kind = SETTLE;
+	p->owner = m->owner;
+	p->peer = m->peer;
+	p->ref = m->id;
+}
+
+static void on_receipts_done(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct log_receipts_done_msg *m = CX_MSG_AS(struct log_receipts_done_msg, msg);
+	struct pending *p = add(ctx, state, msg);
+
+	p->kind = DONE;
+	p->owner = m->owner;
+	p->ref = m->upto;
+}
+
+/* ---- the commit ---- */
+
+static struct entry *store_entry(enum record_kind kind, const struct pending *p)
+{
+	struct entry *e = &world.entries[world.entry_count++];
+
+	cx_assert(world.entry_count < ENTRIES_MAX && cx_buf_len(p->frame) <= sizeof(e->frame));
+	*e = (struct entry){ .owner = p->owner,
+		             .peer = p->peer,
+		             .key = p->key,
+		             .key_case = p->key_case,
+		             .id = ++world.last_id,
+		             .kind = kind,
+		             .frame_len = (uint32_t)cx_buf_len(p->frame) };
+	memcpy(e->frame, cx_buf_bytes(p->frame), e->frame_len);
+	return e;
+}
+
+static struct entry *live_entry(const struct uuid *owner, uint64_t id)
+{
+	for (uint32_t i = 0; i < world.entry_count; i++)
+		if (world.entries[i].id == id && uuid_equal(&world.entries[i].owner, owner) &&
+		    !world.entries[i].is_gone)
+			return &world.entries[i];
+	return NULL;
+}
+
+static void apply_settle(const struct pending *p)
+{
+	struct entry *e = live_entry(&p->owner, p->ref);
+	struct pending receipt = { .owner = p->peer, .peer = p->owner, .frame = p->frame };
+
+	if (e == NULL)
+		return;
+	e->is_gone = true;
+	if (p->frame != NULL)
+		store_entry(RECORD_RECEIPT, &receipt);
+}
+
+static enum log_outcome apply(const struct pending *p)
+{
+	if (p->kind == APPEND) {
+		if (world_entry(&p->key) != NULL)
+			return LOG_DUPLICATE;
+		store_entry(RECORD_MESSAGE, p);
+	} else if (p->kind == SETTLE) {
+		apply_settle(p);
+	} else {
+		for (uint32_t i = 0; i < world.entry_count; i++) {
+			struct entry *e = &world.entries[i];
+
+			if (e->kind == RECORD_RECEIPT && e->id <= p->ref &&
+			    uuid_equal(&e->owner, &p->owner))
+				e->is_gone = true;
+		}
+	}
+	return LOG_OK;
+}
+
+static void reply(struct cx_ctx *ctx, const struct pending *p, enum log_outcome outcome)
+{
+	if (p->kind == APPEND) {
+		struct log_appended *m = CX_MSG_NEW(ctx, LOG_APPENDED, struct log_appended);
+
+		m->outcome = outcome;
+		cx_answer(ctx, p->caller, &m->hdr);
+	} else if (p->kind == SETTLE) {
+		struct log_settled *m = CX_MSG_NEW(ctx, LOG_SETTLED, struct log_settled);
+
+		m->outcome = outcome;
+		cx_answer(ctx, p->caller, &m->hdr);
+	}
+}
+
+/* Entries [from, end) to every partition; those that are gone not. */
+static void send_records(struct cx_ctx *ctx, uint32_t from)
+{
+	size_t bytes = 0, at = 0;
+	struct cx_buf *buf;
+
+	for (uint32_t i = from; i < world.entry_count; i++)
+		bytes += world.entries[i].is_gone ? 0 : record_size(world.entries[i].frame_len);
+	if (bytes == 0)
+		return;
+	buf = cx_buf_new(bytes);
+	for (uint32_t i = from; i < world.entry_count; i++) {
+		const struct entry *e = &world.entries[i];
+		const struct record head = { .kind = (uint8_t)e->kind,
+			                     .id = e->id,
+			                     .wall_ms = cx_wall_ms(ctx),
+			                     .owner = e->owner,
+			                     .peer = e->peer,
+			                     .key = e->key,
+			                     .key_case = e->key_case };
+
+		if (!e->is_gone)
+			at += record_write(cx_buf_data(buf) + at, &head, e->frame,
+			                   e->frame_len);
+	}
+	for (uint32_t n = 0; n < sim_relay.workers; n++) {
+		struct log_records *m = CX_MSG_NEW(ctx, LOG_RECORDS, struct log_records);
+
+		m->hdr.buf = cx_buf_ref(buf);
+		m->first_id = world.entries[from].id;
+		m->last_id = world.last_id;
+		cx_assert(cx_send_reserved(ctx, sim_relay.partitions[n], &m->hdr) == CX_OK);
+	}
+	cx_buf_unref(buf);
+}
+
+static void on_commit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct fake_log *l = state;
+	const uint32_t from = world.entry_count;
+	const bool fails = world.is_faulty && cx_random(ctx) % FAILS_ONE_IN == 0;
+	enum log_outcome outcomes[PENDING_MAX];
+
+	(void)msg;
+	world.failed_commits += fails;
+	for (uint32_t i = 0; i < l->count; i++)
+		outcomes[i] = fails ? LOG_FAILED : apply(&l->pending[i]);
+	send_records(ctx, from);
+	for (uint32_t i = 0; i < l->count; i++) {
+		reply(ctx, &l->pending[i], outcomes[i]);
+		cx_buf_unref(l->pending[i].frame);
+	}
+	l->count = 0;
+}
+
+/* ---- reader and store ---- */
+
+static void on_index(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct log_indexed *m = CX_MSG_NEW(ctx, LOG_INDEXED, struct log_indexed);
+
+	(void)state;
+	m->outcome = LOG_OK; /* nothing has a row of its own here */
+	cx_reply(ctx, msg, &m->hdr);
+}
+
+static void on_store(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct store_result *m = CX_MSG_NEW(ctx, STORE_RESULT, struct store_result);
+
+	(void)state;
+	m->what = CX_MSG_AS(struct store_op, msg)->what;
+	m->outcome = STORE_OK;
+	cx_reply(ctx, msg, &m->hdr);
+}
+
+static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
+{
+	(void)state;
+	(void)conf;
+	if (world.entry_count > 0)
+		send_records(ctx, 0);
+	return CX_OK;
+}
+
+/* A crash: what was not committed never was. */
+static void stop(struct cx_ctx *ctx, void *state)
+{
+	struct fake_log *l = state;
+
+	(void)ctx;
+	for (uint32_t i = 0; i < l->count; i++)
+		cx_buf_unref(l->pending[i].frame);
+}
+
+static const struct cx_handler handlers[] = {
+	CX_ON(LOG_APPEND, struct log_append_msg, on_append),
+	CX_ON(LOG_SETTLE, struct log_settle_msg, on_settle),
+	CX_ON(LOG_RECEIPTS_DONE, struct log_receipts_done_msg, on_receipts_done),
+	CX_ON(LOG_INDEX, struct log_index_msg, on_index),
+	CX_ON(STORE_OP, struct store_op, on_store),
+	CX_ON(TIMER_A, struct cx_msg_timer, on_commit),
+};
+
+const struct cx_actor_type fake_log_type = {
+	.name = "fake_log",
+	.state_size = sizeof(struct fake_log),
+	.mailbox_cap = PENDING_MAX / 2,
+	.start = start,
+	.stop = stop,
+	.handlers = handlers,
+	.handler_count = CX_COUNTOF(handlers),
+};

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Bugs planted on purpose: the simulator has to find each within its number of seeds.
+
+    mutants.py BUILD [NAME...]        BUILD: build/release; last line `mutants: N passed, N failed`
+
+Each is one change of one source file, compiled beside the others' objects and linked into a
+relay_sim of its own.  One that does not compile, or whose text is no longer in its file, has failed.
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# name, file, text, in its place, seeds within which it must be found
+MUTANTS = [
+    ("push past a hole", "src/actors/connection_cursor.c",
+     "if (item->prev != cur->sent) {", "if (item->prev > item->id) {", 50),
+    ("entries before connectSuccess", "src/actors/connection.c",
+     "\t\tanswer(ctx, c, cx_buf_ref(msg->buf));\n\t\tbecome(ctx, c, CX_MSG_AS(struct account_answer, msg));",
+     "\t\tbecome(ctx, c, CX_MSG_AS(struct account_answer, msg));\n\t\tconnection_ping(ctx, c);", 50),
+    ("pong before the acknowledgement is stored", "src/actors/connection.c",
+     "if (c->settles == NULL)\n\t\tpong", "if (c->phase == CONNECTION_LIVE)\n\t\tpong", 50),
+    ("acknowledgement answered before the log has it", "src/io/embedded_inbox.c",
+     "\te->state = BOX_SETTLING;\n\tinbox_pending_add(&s->pending, &p);",
+     "\te->state = BOX_SETTLING;\n\tinbox_answer_settle(ctx, op->caller, INBOX_OK);\n\tp.caller.corr = 0;"
+     "\n\tinbox_pending_add(&s->pending, &p);", 200),
+    ("accepted before the log has it", "src/actors/user_limiter.c",
+     "\ts->step = AT_LOG;\n\treturn PASS;", "\ts->step = AT_LOG;\n\tfinish(s, ERROR_NONE);\n\treturn PASS;", 50),
+    ("answers overtake each other", "src/actors/user_limiter.c",
+     "while (l->first < l->gate && at(l, l->first)->step == DONE) {",
+     "while (l->first < l->gate && (at(l, l->first)->step == DONE || l->gate - l->first > 2)) {", 50),
+    ("a failed append is called accepted", "src/actors/user_limiter.c",
+     "[LOG_FAILED] = ERROR_KAFKA_FAILURE", "[LOG_FAILED] = ERROR_NONE", 50),
+    ("a refused batch is passed over", "src/actors/partition.c",
+     "\t\t\t\tcx_timer_arm(ctx, &p->retry, RETRY_MS, TIMER_A); /* inv. 1 */\n\t\t\t\treturn;",
+     "\t\t\t\tdrop_first(p);\n\t\t\t\tcontinue;", 50),
+    ("an acknowledgement that failed keeps its message back", "src/io/embedded_inbox.c",
+     "e->state = BOX_WAITING; /* inv. 3 */", "box_remove(box, e);", 200),
+    ("receipts are forgotten before all connections have them", "src/actors/hub.c",
+     "\tif (u->count == 0 || least <= u->settled)\n\t\treturn;",
+     "\tleast = UINT64_MAX - 1;\n\tif (u->count == 0)\n\t\treturn;", 50),
+    ("receipts confirmed when sent, not when they arrived", "src/actors/connection_cursor.c",
+     "\tcur->receipt = id;\n\tcur->unconfirmed++;",
+     "\tcur->receipt = id;\n\tcur->unconfirmed++;\n\tif (hub_confirm(ctx, c->relay, &c->user, id) != CX_OK)\n\t\treturn;", 500),
+    ("a read skips what is in its way", "src/actors/connection_cursor.c",
+     "\tif (m->next > cur->sent)\n\t\tcur->sent = m->next;",
+     "\tif (m->next + 1 > cur->sent)\n\t\tcur->sent = m->next + 1;", 50),
+    ("the tick does not read on after a lost push", "src/actors/connection.c",
+     "\tif (c->phase == CONNECTION_LIVE)\n\t\tcursor_read_on(ctx, c);\n", "", 200),
+    ("the mailbox is not turned round", "src/runtime/mailbox.c",
+     "\t\tmsg->link = first;\n\t\tfirst = msg;\n",
+     "\t\tif (first != NULL && first->link == NULL) {\n\t\t\tfirst->link = msg;\n\t\t\tmsg->link = NULL;\n"
+     "\t\t\tcontinue;\n\t\t}\n\t\tmsg->link = first;\n\t\tfirst = msg;\n", 50),
+    ("a late answer is taken for another ask's", "src/runtime/ask.c",
+     "if (corr == 0 || ask->corr != corr || ask->actor != a)", "if (corr == 0 || ask->actor != a)", 500),
+]
+
+
+def flags(build):
+    """Compiler, flags before the slash, and libraries, as the build wrote them down."""
+    text = (ROOT / build / "flags").read_text()
+    return text.split(" / ")
+
+
+def build_mutant(build, folder, source, text):
+    mutant = folder / pathlib.Path(source).name
+    mutant.write_text(text)
+    compile_flags, _, link = flags(build)
+    obj = folder / "mutant.o"
+    done = subprocess.run(f"{compile_flags} -w -I{ROOT / 'tests'} -c -o {obj} {mutant}", shell=True,
+                          cwd=ROOT, capture_output=True, text=True)
+    if done.returncode != 0:
+        return None, done.stderr
+    sim_objs = " ".join(str(p) for p in sorted((ROOT / build / "obj/tests/sim").glob("*.o")))
+    program = folder / "relay_sim"
+    compiler = compile_flags.split()[0]
+    done = subprocess.run(
+        f"{compiler} -o {program} {obj} {sim_objs} {build}/libconstruct.a {build}/libcx.a"
+        f" -Wl,--allow-multiple-definition {link}", shell=True, cwd=ROOT, capture_output=True, text=True)
+    return (program, "") if done.returncode == 0 else (None, done.stderr)
+
+
+def seeds_until_found(program, limit):
+    """How many seeds it took, or None."""
+    for seed in range(1, limit + 1):
+        try:
+            done = subprocess.run([program, str(seed), "1"], capture_output=True, timeout=60)
+        except subprocess.TimeoutExpired:
+            return seed
+        if done.returncode != 0:
+            return seed
+    return None
+
+
+def judge(build, name, source, old, new, limit):
+    text = (ROOT / source).read_text()
+    if text.count(old) != 1:
+        return f"its text stands {text.count(old)} times in {source}"
+    with tempfile.TemporaryDirectory() as tmp:
+        program, why = build_mutant(build, pathlib.Path(tmp), source, text.replace(old, new))
+        if program is None:
+            return f"does not build: {why[-400:]}"
+        found = seeds_until_found(program, limit)
+    if found is None:
+        return f"not found in {limit} seeds"
+    print(f"  ok   {name}: seed {found} of {limit}", flush=True)
+    return None
+
+
+def main():
+    build, wanted = sys.argv[1], sys.argv[2:]
+    passed = failed = 0
+    for name, *rest in MUTANTS:
+        if wanted and name not in wanted:
+            continue
+        why = judge(build, name, *rest)
+        if why is None:
+            passed += 1
+        else:
+            failed += 1
+            print(f"  FAIL {name}: {why}", flush=True)
+    print(f"mutants: {passed} passed, {failed} failed")
+    sys.exit(failed != 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* The whole relay in the simulator: the real actors of a message's way between a fake log, fake sockets
+ * and clients that judge what they get.
+ *
+ *   relay_sim FIRST COUNT          seeds FIRST .. FIRST+COUNT-1; last line `sim: N passed, N failed`
+ *   relay_sim --trace SEED         that one, its trace on standard output
+ *
+ * One run: faults for a while (refused sends, lost pushes, commits that fail, connections that break,
+ * the process killed and started again on the same disk, wall clock jumps), then quiet until all
+ * has settled.  Held all the time: G1 to G4, G7 and the promises about answers (protocol.md, "What an
+ * answer means" 1 to 5); at the end: nothing accepted is undelivered, unsettled or unreported. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <construct/messages.h>
+#include <cx/log.h>
+
+#include "actors/gateway.h"
+#include "actors/hub.h"
+#include "actors/partition.h"
+#include "io/embedded_inbox.h"
+#include "sim/world.h"
+
+#define WORKERS 2
+#define LIVES 3
+#define FAULTY_MS 400 /* of each life */
+#define QUIET_MS 120000
+#define STEPS_MAX 4000000
+
+struct world world;
+struct relay sim_relay;
+static struct embedded_inbox_settings inbox_settings;
+
+void world_broken(const char *format, ...)
+{
+	va_list args;
+
+	if (world.broken[0] != '\0')
+		return;
+	va_start(args, format);
+	vsnprintf(world.broken, sizeof(world.broken), format, args);
+	va_end(args);
+}
+
+struct uuid world_message_id(uint32_t sender, uint32_t number)
+{
+	struct uuid id = { { 0xc0 } };
+
+	id.b[1] = (uint8_t)sender;
+	id.b[2] = (uint8_t)number;
+	return id;
+}
+
+bool world_message_of(const struct uuid *id, uint32_t *sender, uint32_t *number)
+{
+	*sender = id->b[1];
+	*number = id->b[2];
+	return id->b[0] == 0xc0 && *sender < CLIENTS && *number < SENDS_MAX;
+}
+
+uint32_t world_recipient(uint32_t sender, uint32_t number)
+{
+	return (sender + 1 + number * 7 / 3 % (CLIENTS - 1)) % CLIENTS;
+}
+
+const struct entry *world_entry(const struct uuid *key)
+{
+	for (uint32_t i = 0; i < world.entry_count; i++)
+		if (world.entries[i].kind == RECORD_MESSAGE &&
+		    uuid_equal(&world.entries[i].key, key))
+			return &world.entries[i];
+	return NULL;
+}
+
+/* Pushes may be lost at any time; while there are faults any ordinary send is refused now and then. */
+static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
+                             const struct cx_msg *msg, uint64_t random)
+{
+	(void)arg;
+	(void)from;
+	if (strcmp(to, "fake_client") == 0)
+		return CX_SIM_DELIVER;
+	if ((msg->type == HUB_PUSH || msg->type == HUB_WAKE) && random % 8 == 0) {
+		world.lost++;
+		return CX_SIM_LOSE;
+	}
+	if (world.is_faulty && random % 64 == 1) {
+		world.refused++;
+		return CX_SIM_REFUSE;
+	}
+	return CX_SIM_DELIVER;
+}
+
+static struct cx_ref spawn(struct cx_sim *sim, const struct cx_actor_type *type,
+                           const void *conf, uint64_t key)
+{
+	struct cx_ref ref;
+
+	cx_assert(cx_runtime_spawn(cx_sim_runtime(sim), type, conf, key, &ref) == CX_OK);
+	return ref;
+}
+
+/* As roles/all.c does, with fakes for what is outside. */
+static void boot(struct cx_sim *sim)
+{
+	static const struct embedded_inbox_settings *const settings = &inbox_settings;
+	const struct relay_conf conf = { .relay = &sim_relay };
+
+	sim_relay = (struct relay){ .max_connections_per_user = 3,
+		                    .window_bytes = 4096,
+		                    .receipts = true,
+		                    .workers = WORKERS };
+	for (uint32_t i = 0; i < WORKERS; i++) {
+		const struct partition_conf partition = { .relay = &sim_relay, .number = i };
+
+		sim_relay.gateways[i] = spawn(sim, &gateway_type, &conf, i);
+		sim_relay.hubs[i] = spawn(sim, &hub_type, &conf, i);
+		sim_relay.inboxes[i] = spawn(sim, &embedded_inbox_type, &settings, i);
+		sim_relay.partitions[i] = spawn(sim, &partition_type, &partition, i);
+		sim_relay.accounts[i] = spawn(sim, &fake_account_type, NULL, i);
+	}
+	sim_relay.inbox = (struct inbox){ .shards = sim_relay.inboxes, .count = WORKERS };
+	sim_relay.log = sim_relay.log_reader = spawn(sim, &fake_log_type, NULL, 0);
+	sim_relay.store = (struct store){ .reader = sim_relay.log, .writer = sim_relay.log };
+	inbox_settings = (struct embedded_inbox_settings){ .log = sim_relay.log,
+		                                           .log_reader = sim_relay.log,
+		                                           .message_ttl_ms = INT64_C(1) << 40,
+		                                           .receipts = true };
+	for (uint32_t i = 0; i < CLIENTS; i++) {
+		const struct fake_client_conf client = { .number = i };
+
+		spawn(sim, &fake_client_type, &client, i % WORKERS);
+	}
+}
+
+static bool all_settled(void)
+{
+	for (uint32_t u = 0; u < CLIENTS; u++)
+		for (uint32_t n = 0; n < world.users[u].next; n++)
+			if (!world.users[u].sent[n].is_reported ||
+			    !world.users[u].sent[n].is_accepted)
+				return false;
+	return true;
+}
+
+/* At the end of a life every open send is unknown to its client. */
+static void forget_connections(void)
+{
+	for (uint32_t u = 0; u < CLIENTS; u++) {
+		for (uint32_t n = 0; n < SENDS_MAX; n++) {
+			struct sent *s = &world.users[u].sent[n];
+
+			s->is_unknown = s->is_unknown || s->is_open;
+			s->is_open = false;
+			for (uint32_t from = 0; from < CLIENTS; from++)
+				world.users[u].got[from][n].ping = 0;
+		}
+	}
+}
+
+static void check_end(void)
+{
+	for (uint32_t u = 0; u < CLIENTS; u++)
+		for (uint32_t n = 0; n < world.users[u].next; n++) {
+			const struct sent *s = &world.users[u].sent[n];
+			const struct got *got = &world.users[world_recipient(u, n)].got[u][n];
+
+			if (!s->is_accepted)
+				world_broken("client %u: %u was never accepted", u, n);
+			else if (!got->is_received)
+				world_broken("client %u: %u accepted and not received", u, n);
+			else if (!s->is_reported)
+				world_broken("client %u: %u received, never reported", u, n);
+		}
+	if (world.received == 0)
+		world_broken("nothing was received: the run tests nothing");
+}
+
+static void one_life(uint64_t seed, unsigned life, FILE *trace)
+{
+	const struct cx_sim_conf conf = {
+		.runtime = { .seed = seed * LIVES + life, .workers = WORKERS },
+		.fault = fate,
+		.trace = trace,
+	};
+	const bool is_last = life == LIVES - 1;
+	struct cx_sim *sim;
+	uint64_t end_ms;
+
+	cx_assert(cx_sim_new(&conf, &sim) == CX_OK);
+	boot(sim);
+	world.is_faulty = true;
+	end_ms = cx_sim_now_ms(sim) + FAULTY_MS / 2 + cx_sim_random(sim) % FAULTY_MS;
+	while (cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0') {
+		if (cx_sim_random(sim) % 20000 == 0)
+			cx_sim_jump_wall(sim,
+			                 (int64_t)(cx_sim_random(sim) % 7200000) - 3600000);
+		cx_sim_step(sim);
+	}
+	world.is_faulty = false;
+	end_ms = cx_sim_now_ms(sim) + QUIET_MS;
+	while (is_last && !all_settled() && cx_sim_now_ms(sim) < end_ms &&
+	       world.broken[0] == '\0')
+		cx_sim_step(sim);
+	cx_sim_free(sim); /* kill -9: only world is left */
+	forget_connections();
+}
+
+static bool run_seed(uint64_t seed, FILE *trace)
+{
+	memset(&world, 0, sizeof(world));
+	for (uint32_t i = 0; i < CLIENTS; i++)
+		world.users[i].id = (struct uuid){ { 0xaa, (uint8_t)(17 * i + 3), 0x40 } };
+	for (unsigned life = 0; life < LIVES && world.broken[0] == '\0'; life++)
+		one_life(seed, life, trace);
+	if (world.broken[0] == '\0')
+		check_end();
+	if (world.broken[0] != '\0')
+		printf("FAIL seed %llu: %s\n", (unsigned long long)seed, world.broken);
+	return world.broken[0] == '\0';
+}
+
+int main(int argc, char **argv)
+{
+	const uint64_t first = argc == 3 ? strtoull(argv[1], NULL, 10) : 0;
+	const uint64_t count = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
+	uint64_t failed = 0, received = 0, cuts = 0, lost = 0, refused = 0, failures = 0;
+
+	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
+	if (argc == 3 && strcmp(argv[1], "--trace") == 0)
+		return run_seed(count, stdout) ? 0 : 1;
+	if (argc != 3 || count == 0) {
+		fprintf(stderr, "usage: relay_sim FIRST COUNT | --trace SEED\n");
+		return 2;
+	}
+	for (uint64_t seed = first; seed < first + count; seed++) {
+		failed += !run_seed(seed, NULL);
+		received += world.received;
+		cuts += world.cuts;
+		lost += world.lost;
+		refused += world.refused;
+		failures += world.failed_commits;
+	}
+	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu pushes lost,"
+	       " %llu sends refused, %llu commits failed\n",
+	       (unsigned long long)first, (unsigned long long)(first + count - 1),
+	       (unsigned long long)received, (unsigned long long)cuts, (unsigned long long)lost,
+	       (unsigned long long)refused, (unsigned long long)failures);
+	printf("sim: %llu passed, %llu failed\n", (unsigned long long)(count - failed),
+	       (unsigned long long)failed);
+	return failed == 0 ? 0 : 1;
+}
