@@ -95,6 +95,8 @@ STRESS_SRC := $(wildcard tests/stress/$(if $(filter-out test_*,$(T)),$(T),stress
 SIM_SRC := $(wildcard tests/sim/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/*.c)
+# One program; its peers in other languages are built by the run.
+BENCH_RUNTIME_SRC := $(wildcard bench/runtime/*.c)
 
 LIBCX := $(B)/libcx.a
 LIBAPP := $(B)/libconstruct.a
@@ -106,6 +108,7 @@ STRESS := $(call bin,$(STRESS_SRC))
 SIM := $(B)/tests/sim/relay_sim
 FUZZ := $(call bin,$(FUZZ_SRC))
 BENCH := $(call bin,$(BENCH_SRC))
+BENCH_RUNTIME := $(B)/bench/bench_runtime
 CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 
 .DEFAULT_GOAL := all
@@ -189,6 +192,9 @@ $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link,-fsanitize=fuzzer)
 $(BENCH): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBAPP) $(LIBCX)
 	$(call link,,-lhiredis)
+# The library alone, as another program would link it.
+$(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
+	$(call link)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
@@ -196,8 +202,8 @@ tests-build: $(UNIT)
 	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC)))
 stress-build: $(STRESS)
 	$(call warnings_clean,$(call obj,$(STRESS_SRC)))
-bench-build: $(BENCH)
-	$(call warnings_clean,$(call obj,$(BENCH_SRC)))
+bench-build: $(BENCH) $(BENCH_RUNTIME)
+	$(call warnings_clean,$(call obj,$(BENCH_SRC) $(BENCH_RUNTIME_SRC)))
 ifeq ($(CONF),fuzz)
 fuzz-build: $(FUZZ)
 else
