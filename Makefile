@@ -116,8 +116,9 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SECONDARY:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench conformance \
-	e2e fault lint format check-headers check-install docs deps install clean help \
+.PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
+	bench-runtime conformance e2e fault lint format check-headers check-install docs deps install \
+	clean help \
 	tests-build stress-build fuzz-build bench-build
 
 # --- build -----------------------------------------------------------------------------------
@@ -259,6 +260,10 @@ fuzz:
 bench: all bench-build
 	@bench/run.sh $(PROGRAM)
 
+# ARGS: see bench/run_runtime.py --help
+bench-runtime: $(BENCH_RUNTIME)
+	@python3 bench/run_runtime.py $(ARGS)
+
 conformance: all
 	@tests/conformance/run.sh $(PROGRAM)
 
@@ -336,3 +341,4 @@ help:
 	@echo '             make check-install     the installed library serves an example'
 	@echo '             make docs              docs/params.md and .env.example from the table'
 	@echo 'Measure      make bench             benchmarks with their peers; see docs/benchmarks.md'
+	@echo '             make bench-runtime     libcx beside CAF, Erlang, Actix, goroutines; ARGS="--help"'

@@ -3,7 +3,7 @@
 # install-deps.sh [run] [test] [bench]: install what is missing on Debian and Ubuntu (default:
 # run); does nothing, quickly, when all is there; elsewhere prints the list.
 #
-#   run    to build and run         test   to run `make test`         bench   peers of `make bench`
+#   run    to build and run   test   to run `make test`   bench   peers of the measurements
 #
 # An entry is a package, `a|b` where releases differ in the name (one is enough), or
 # `command=package` where any provider of the command will do.
@@ -19,7 +19,8 @@ test_list='
 	libcriterion-dev node=nodejs npm=npm openssl=openssl curl=curl sqlite3=sqlite3
 	procps util-linux libhiredis-dev redis-server'
 bench_list='
-	libhiredis-dev redis-server python3 python3-venv node=nodejs npm=npm sqlite3=sqlite3'
+	libhiredis-dev redis-server python3 python3-venv node=nodejs npm=npm sqlite3=sqlite3
+	g++ libcaf-dev erlang-base|erlang-nox'
 
 usage() { echo "usage: ${0##*/} [run] [test] [bench]" >&2; exit 2; }
 
