@@ -8,6 +8,7 @@
 
 #define REPORT (CX_MSG_USER + 100) /* clear of the rows' own ids */
 #define REPORTS_MAX 4096           /* that may wait */
+#define TYPES_MAX 4
 
 uint64_t bench_now_ns(void)
 {
@@ -115,11 +116,30 @@ void bench_boot(struct bench *b, uint64_t reports)
 	b->collector = bench_spawn(b, &collector_type, &collector, 0);
 }
 
+/* The same type, but free to go where a worker is idle. */
+static const struct cx_actor_type *anywhere(const struct cx_actor_type *type)
+{
+	static const struct cx_actor_type *from[TYPES_MAX];
+	static struct cx_actor_type to[TYPES_MAX];
+	size_t i = 0;
+
+	while (from[i] != NULL && from[i] != type)
+		cx_assert(++i < TYPES_MAX);
+	if (from[i] == NULL) {
+		from[i] = type;
+		to[i] = *type;
+		to[i].placement = CX_PLACE_ANY;
+	}
+	return &to[i];
+}
+
 struct cx_ref bench_spawn(struct bench *b, const struct cx_actor_type *type, const void *conf,
                           unsigned worker)
 {
 	struct cx_ref ref;
 
+	if (b->is_anywhere)
+		type = anywhere(type);
 	bench_must(cx_runtime_spawn(b->rt, type, conf, worker % b->workers, &ref), type->name);
 	return ref;
 }

@@ -11,7 +11,8 @@
 /* One run of one row; outlives the runtime. */
 struct bench {
 	uint64_t ops;     /* asked for; a row may round it down */
-	unsigned workers; /* 1: all on the same worker; 2: across */
+	unsigned workers; /* 1: all on the same worker; 2: across, or anywhere */
+	bool is_anywhere; /* actors may be stolen: the runtime places them */
 	struct cx_runtime *rt;
 	struct cx_ref collector;
 	/* written by the collector before it posts `done` */
@@ -53,7 +54,8 @@ void bench_must(enum cx_err err, const char *what);
 
 /* A runtime with b->workers workers and a collector on worker 0 that waits for `reports` of them. */
 void bench_boot(struct bench *b, uint64_t reports);
-/* An actor of an IO type: those live on the worker of that index, which is how placement is said. */
+/* An actor of an IO type: those live on the worker of that index, which is how placement is said.
+ * When the plan is anywhere, of the same type with CX_PLACE_ANY. */
 struct cx_ref bench_spawn(struct bench *b, const struct cx_actor_type *type, const void *conf,
                           unsigned worker);
 void bench_start(struct bench *b);

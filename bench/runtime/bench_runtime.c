@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The actor runtime alone, row by row; its peers beside this file do the same work.
  *
- *   bench_runtime ROW [OPS] [same|across]
+ *   bench_runtime ROW [OPS] [same|across|any]
  *
  * The rows, and what one operation is.  A message carries one number of 8 bytes.
  *   count         1 actor sends to 1, which adds up                       a message
@@ -21,7 +21,9 @@
  *   soak          count at full speed for OPS seconds; resident memory stays flat   a message
  *
  * same: one worker.  across: two workers, and sender and receiver never share one (ring: neighbours;
- * big, spawn, timers, receivers of fan-out and fork-join: half of them on each).
+ * big, spawn, timers, receivers of fan-out and fork-join: half of them on each).  any: two workers
+ * and CX_PLACE_ANY, so an actor runs where its sender is unless an idle worker takes it; only the
+ * message-passing rows, as such actors have no timers.
  *
  * Mailboxes are bounded here and the peers' are not, so senders of streams use credits, as a user
  * would: see stream.c.  Everything else has fewer messages in flight than its mailboxes hold, and a
@@ -39,23 +41,24 @@ static const struct row {
 	const char *name;
 	uint64_t ops;
 	row_fn *fn;
+	bool can_be_anywhere;
 } rows[] = {
-	{ "count", 10000000, row_count },
-	{ "fan-in", 10000000, row_fan_in },
-	{ "fan-out", 10000000, row_fan_out },
-	{ "fork-join", 6400000, row_fork_join },
-	{ "ping-pong", 2000000, row_ping_pong },
-	{ "ring-100", 5000000, row_ring_100 },
-	{ "ring-10000", 5000000, row_ring_10000 },
-	{ "big", 1200000, row_big },
-	{ "spawn", 500000, row_spawn },
-	{ "idle", 100000, row_idle },
-	{ "timers-arm", 1000000, row_timers_arm },
-	{ "timers-cancel", 1000000, row_timers_cancel },
-	{ "timers-fire", 1000000, row_timers_fire },
-	{ "latency-sleeping", 2000, row_latency_sleeping },
-	{ "latency-busy", 2000, row_latency_busy },
-	{ "soak", 10, row_soak },
+	{ "count", 10000000, row_count, true },
+	{ "fan-in", 10000000, row_fan_in, true },
+	{ "fan-out", 10000000, row_fan_out, true },
+	{ "fork-join", 6400000, row_fork_join, true },
+	{ "ping-pong", 2000000, row_ping_pong, true },
+	{ "ring-100", 5000000, row_ring_100, true },
+	{ "ring-10000", 5000000, row_ring_10000, true },
+	{ "big", 1200000, row_big, true },
+	{ "spawn", 500000, row_spawn, false },
+	{ "idle", 100000, row_idle, false },
+	{ "timers-arm", 1000000, row_timers_arm, false },
+	{ "timers-cancel", 1000000, row_timers_cancel, false },
+	{ "timers-fire", 1000000, row_timers_fire, false },
+	{ "latency-sleeping", 2000, row_latency_sleeping, false },
+	{ "latency-busy", 2000, row_latency_busy, false },
+	{ "soak", 10, row_soak, false },
 };
 
 static const struct row *find(const char *name)
@@ -68,7 +71,7 @@ static const struct row *find(const char *name)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bench_runtime ROW [OPS] [same|across]\nrows:");
+	fprintf(stderr, "usage: bench_runtime ROW [OPS] [same|across|any]\nrows:");
 	for (size_t i = 0; i < CX_COUNTOF(rows); i++)
 		fprintf(stderr, " %s", rows[i].name);
 	fprintf(stderr, "\n");
@@ -82,13 +85,14 @@ static void print_ns(uint64_t ns, const char *end)
 	printf("%s", end);
 }
 
-static void print(const struct row *row, const struct bench *b, const struct outcome *out)
+static void print(const struct row *row, const char *placement, unsigned workers,
+                  const struct outcome *out)
 {
 	const double rate = out->ns == 0 ? (double)out->bytes_each
 	                                 : (double)out->ops * 1e9 / (double)out->ns;
 
-	printf("%s\t%s,%" PRIu64 "%s\t%u\t", row->name, b->workers == 1 ? "same" : "across",
-	       out->ops, out->more, b->workers);
+	printf("%s\t%s,%" PRIu64 "%s\t%u\t", row->name, placement, out->ops, out->more,
+	       workers);
 	if (rate > 0)
 		printf("%.0f", rate);
 	printf("\t");
@@ -101,15 +105,19 @@ int main(int argc, char **argv)
 {
 	const struct row *row = argc > 1 ? find(argv[1]) : NULL;
 	const char *placement = argc > 3 ? argv[3] : "across";
-	struct bench bench = { .workers = strcmp(placement, "same") == 0 ? 1 : 2 };
+	const bool is_same = strcmp(placement, "same") == 0;
+	const bool is_anywhere = strcmp(placement, "any") == 0;
+	struct bench bench = { .workers = is_same ? 1 : 2, .is_anywhere = is_anywhere };
 	struct outcome out = { .ops = 0 };
 
-	if (row == NULL || argc > 4 || (bench.workers == 2 && strcmp(placement, "across") != 0))
+	if (row == NULL || argc > 4 ||
+	    (!is_same && !is_anywhere && strcmp(placement, "across") != 0) ||
+	    (is_anywhere && !row->can_be_anywhere))
 		return usage();
 	bench.ops = argc > 2 ? strtoull(argv[2], NULL, 10) : row->ops;
 	if (bench.ops == 0)
 		return usage();
 	row->fn(&bench, &out);
-	print(row, &bench, &out);
+	print(row, placement, bench.workers, &out);
 	return 0;
 }
