@@ -196,6 +196,12 @@ static bool nobody_is_left(const struct websocket_figures *f)
 	return f->open == 0 && f->handshaking == 0;
 }
 
+/* Who closes at once may not have been accepted yet: an empty house is not enough. */
+static bool all_came_and_left(const struct websocket_figures *f)
+{
+	return f->accepted == 60 && nobody_is_left(f);
+}
+
 Test(websocket, forgets_clients_however_they_leave)
 {
 	const struct linger hard = { .l_onoff = 1, .l_linger = 0 };
@@ -214,10 +220,9 @@ Test(websocket, forgets_clients_however_they_leave)
 			peer_send_frame(fd, CLOSE, "\x03\xe8", 2);
 		close(fd);
 	}
-	cr_assert(peer_wait(nobody_is_left));
+	cr_assert(peer_wait(all_came_and_left));
 	websocket_figures(&f);
 	cr_assert_eq(f.established, 50);
-	cr_assert_eq(f.accepted, 60);
 }
 
 /* Flow: what a client sends and does not read back is bounded on our side. */
