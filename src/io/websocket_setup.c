@@ -112,6 +112,21 @@ static int bind_first(const struct websocket_settings *s, struct sockaddr_storag
 	return bind_free(addr, *len);
 }
 
+/* Lasts until the next failure: setup is the main thread's. */
+static const char *why_not_bound(const struct websocket_settings *s, int err)
+{
+	static char text[160];
+
+	if (err == EADDRINUSE)
+		snprintf(text, sizeof(text), "PORT: %u is in use by another program", s->port);
+	else if (err == EACCES)
+		snprintf(text, sizeof(text), "PORT: %u needs a privilege", s->port);
+	else
+		snprintf(text, sizeof(text), "BIND: %s is not an address of this machine",
+		         s->bind == NULL ? "::" : s->bind);
+	return text;
+}
+
 static enum cx_err open_listeners(struct websocket_settings *s, uint16_t *bound_port,
                                   const char **error_text)
 {
@@ -126,10 +141,7 @@ static enum cx_err open_listeners(struct websocket_settings *s, uint16_t *bound_
 		                                 len, SHARE_WORKERS);
 
 		if (fd < 0) {
-			*error_text = errno == EADDRINUSE ? "PORT: in use by another program"
-			              : errno == EACCES
-			                      ? "PORT: needs a privilege"
-			                      : "BIND: not an address of this machine";
+			*error_text = why_not_bound(s, errno);
 			return CX_EIO;
 		}
 		all[i]->listener.fd = fd;

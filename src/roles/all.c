@@ -202,12 +202,20 @@ static enum cx_err boot(struct all *all, const char **error_text)
 /* For people: where it is, where the data lies, what to try. */
 static void greet(const struct all *all)
 {
-	const char *scheme = all->config->tls_cert_file != NULL ? "wss" : "ws";
+	const struct config *c = all->config;
+	const char *scheme = c->tls_cert_file != NULL ? "wss" : "ws";
+	const bool is_open = strcmp(c->bind, "::") == 0 || strcmp(c->bind, "0.0.0.0") == 0;
+	char *folder = realpath(c->data_dir, NULL);
 
-	printf("Construct relay listens on %s://localhost:%u/ws\n", scheme, all->port);
-	printf("Data lies in %s\n", all->config->data_dir);
-	printf("Try it:  build/release/construct probe %s://localhost:%u\n", scheme, all->port);
+	printf("Construct relay listens on %s://localhost:%u/ws%s%s\n", scheme, all->port,
+	       is_open ? ", on every address of this machine (BIND narrows it)" : ", BIND=",
+	       is_open ? "" : c->bind);
+	printf("Data lies in %s\n", folder != NULL ? folder : c->data_dir);
+	printf("Try it:  build/release/construct probe %s://localhost:%u%s\n", scheme,
+	       all->port,
+	       c->tls_cert_file != NULL ? "   (--insecure for a certificate of your own)" : "");
 	fflush(stdout);
+	free(folder);
 }
 
 static void log_start(const struct all *all)
@@ -262,14 +270,14 @@ int role_all_main(const struct config *c)
 		return 1;
 	}
 	all.process.rt = all.rt;
-	log_start(&all);
-	greet(&all);
 	if (!process_write_port(c->port_file, all.port)) {
-		cx_log(CX_ERROR, "relay.failed", "role=all error=\"PORT_FILE: %s\"",
-		       strerror(errno));
+		cx_log(CX_ERROR, "relay.failed", "role=all error=\"PORT_FILE %s: %s\"",
+		       c->port_file, strerror(errno));
 		end(&all);
 		return 1;
 	}
+	log_start(&all);
+	greet(&all);
 	process_serve(&all.process);
 	end(&all);
 	return 0;

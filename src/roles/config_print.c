@@ -122,7 +122,8 @@ void config_print_markdown(FILE *out)
 void config_print_env_example(FILE *out)
 {
 	fputs("# Made from include/construct/params.def by `make docs`; do not edit.\n"
-	      "# Nothing here has to be set.  What is commented out shows the default.\n",
+	      "# Nothing here has to be set.  What is commented out shows the default.\n"
+	      "# The program reads its environment, not this file: set -a; . ./.env; set +a\n",
 	      out);
 	for (size_t i = 0; i < config_param_count; i++) {
 		const struct config_param *p = &config_params[i];
@@ -130,7 +131,7 @@ void config_print_env_example(FILE *out)
 		if (p->kind == CONFIG_GROUP)
 			fprintf(out, "\n# --- %s\n", p->help);
 		else if (!has_literal_preset(p))
-			fprintf(out, "# %s= %s: %s\n", p->name, p->preset, p->help);
+			fprintf(out, "# %s %s\n# %s=\n", p->preset, p->help, p->name);
 		else
 			fprintf(out, "# %s=%s\n", p->name, p->preset);
 	}

@@ -185,8 +185,8 @@ int role_echo_main(const struct config *c)
 		return 1;
 	}
 	if (!write_port_file(c->port_file, role.port)) {
-		cx_log(CX_ERROR, "relay.failed", "role=echo error=\"PORT_FILE: %s\"",
-		       strerror(errno));
+		cx_log(CX_ERROR, "relay.failed", "role=echo error=\"PORT_FILE %s: %s\"",
+		       c->port_file, strerror(errno));
 		end(&role);
 		return 1;
 	}
