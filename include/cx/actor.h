@@ -219,8 +219,7 @@ CX_NODISCARD enum cx_err cx_offload(struct cx_ctx *ctx, struct cx_msg *job, cx_o
 struct cx_ref cx_self(const struct cx_ctx *ctx);
 unsigned cx_worker_index(const struct cx_ctx *ctx);
 unsigned cx_worker_count(const struct cx_ctx *ctx);
-/* Monotonic, cheap: as of the start of the turn, or of a turn before it in a row of quick ones (at most
- * some 100 us). */
+/* Monotonic, as of the start of the turn (cheap). */
 uint64_t cx_now_ms(const struct cx_ctx *ctx);
 uint64_t cx_now_ns(const struct cx_ctx *ctx);
 /* Unix time in ms, as of the start of the turn; may jump. */

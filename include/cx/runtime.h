@@ -60,7 +60,7 @@ struct cx_kind_stats {
 	uint64_t spawned;
 	uint64_t messages; /* handled */
 	uint64_t turns;
-	uint64_t busy_ns;      /* in turns; of quick ones a sample is timed */
+	uint64_t busy_ns;      /* in turns */
 	uint64_t refused;      /* sends that got CX_EFULL */
 	uint64_t dead_letters; /* to ended actors of this kind */
 	uint64_t late_replies;

@@ -108,9 +108,6 @@ struct cx__kind_count {
 	_Atomic uint64_t spawned, ended, messages, turns, busy_ns, refused, dead, late, slow,
 		restarts, unhandled;
 	_Atomic uint32_t depth_max;
-	/* the worker's own: see note_time */
-	uint8_t is_quick;
-	uint8_t untimed; /* turns since the last that was timed */
 };
 
 static inline void cx__count(_Atomic uint64_t *c, uint64_t n)
@@ -152,7 +149,6 @@ struct cx_worker {
 	uint32_t run_len;
 	uint16_t index;
 	uint8_t dedicated; /* an actor's own thread: no loop of the user's, no stealing */
-	uint8_t is_late;   /* now_ns is that of an earlier turn of this round */
 	uint64_t now_ns, now_ms;
 	int64_t wall_ms;
 	uint64_t random;

@@ -15,8 +15,6 @@
 
 #define CLOCK_EVERY 16  /* messages between looks at the clock inside a turn */
 #define TURN_NS 2000000 /* a turn ends after this, whatever waits */
-#define QUICK_TURN_NS 4000
-#define TIMED_ONE_IN 16
 #define SLEEP_MAX_MS 60000
 
 static _Thread_local struct cx_worker *here_worker;
@@ -43,7 +41,6 @@ void cx__worker_clock(struct cx_worker *w)
 {
 	struct timespec t;
 
-	w->is_late = 0;
 	w->now_ns = clock_ns(w);
 	w->now_ms = w->now_ns / 1000000;
 	if (w->rt->sim != NULL) {
@@ -281,33 +278,15 @@ static void settle(struct cx_worker *w, struct cx__actor *a, int32_t handled, bo
 		cx__make_runnable(w, w->rt, a);
 }
 
-/* Reading the clock costs as much as a whole short turn, so turns of a kind that is quick are timed one in
- * TIMED_ONE_IN only, and that one counts for those before it; slow kinds are timed each time. */
-static void note_time(struct cx_worker *w, struct cx__kind_count *count, uint64_t began_ns)
-{
-	const uint64_t turns = count->untimed + UINT64_C(1);
-	uint64_t took_ns;
-
-	w->now_ns = clock_ns(w);
-	w->now_ms = w->now_ns / 1000000;
-	took_ns = w->now_ns - began_ns;
-	cx__count(&count->busy_ns, took_ns * turns);
-	cx__count(&w->busy_ns, took_ns * turns);
-	count->untimed = 0;
-	count->is_quick = took_ns < QUICK_TURN_NS;
-}
-
 void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
 {
-	struct cx__kind_count *count = &w->counts[a->kind->index];
-	const bool is_timed = !count->is_quick || count->untimed == TIMED_ONE_IN - 1;
-	uint64_t began_ns = w->now_ns;
+	const uint64_t began_ns = w->now_ns;
+	struct cx__kind_count *count;
 	int32_t handled;
 
-	if (is_timed && w->is_late)
-		began_ns = w->now_ns = clock_ns(w);
 	cx__drain(a);
 	note_depth(w, a);
+	count = &w->counts[a->kind->index];
 	w->ctx.actor = a;
 	handled = run_messages(w, a);
 	if (a->status == CX__LIVE && a->kind->type->batch_end != NULL && handled > 0)
@@ -315,14 +294,13 @@ void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
 	if (a->ending)
 		cx__actor_end(w, a);
 	w->ctx.actor = NULL;
-	if (is_timed)
-		note_time(w, count, began_ns);
-	else
-		count->untimed++;
-	w->is_late = !is_timed;
+	w->now_ns = clock_ns(w);
+	w->now_ms = w->now_ns / 1000000;
 	cx__count(&count->messages, (uint64_t)handled);
 	cx__count(&count->turns, 1);
+	cx__count(&count->busy_ns, w->now_ns - began_ns);
 	cx__count(&w->turns, 1);
+	cx__count(&w->busy_ns, w->now_ns - began_ns);
 	/* An ended actor's slot may have been spawned into already, but nobody runs it before this. */
 	settle(w, a, handled, a->status == CX__DOWN);
 }
