@@ -39,9 +39,13 @@ static void begin(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 	case CLIENT_ROTATE_PREKEY:
 		op_rotate(ctx, a, op);
 		break;
-	default: /* device tokens: push notifications are not part of this server yet */
-		op_fail(ctx, a, op,
-		        uuid_is_zero(&op->user) ? ERROR_UNAUTHORIZED : ERROR_SERVER_ERROR);
+	case CLIENT_REGISTER_DEVICE_TOKEN:
+	case CLIENT_UNREGISTER_DEVICE_TOKEN:
+	case CLIENT_UPDATE_DEVICE_TOKEN:
+		op_device(ctx, a, op);
+		break;
+	default: /* not about accounts: the connection keeps those */
+		op_fail(ctx, a, op, ERROR_INVALID_FORMAT);
 		break;
 	}
 }

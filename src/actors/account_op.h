@@ -120,5 +120,6 @@ void op_change_password(struct cx_ctx *ctx, struct account *a, struct account_op
 void op_delete_account(struct cx_ctx *ctx, struct account *a, struct account_op *op);
 void op_get_key(struct cx_ctx *ctx, struct account *a, struct account_op *op);
 void op_rotate(struct cx_ctx *ctx, struct account *a, struct account_op *op);
+void op_device(struct cx_ctx *ctx, struct account *a, struct account_op *op); /* all three */
 
 #endif

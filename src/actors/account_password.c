@@ -119,7 +119,7 @@ static void change_session(struct cx_ctx *ctx, struct account *a, struct account
 
 void op_change_password(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 {
-	if (op_open_token(ctx, a, op, op->f.change_password.session_token) != JWT_VALID)
+	if (op_open_token(ctx, a, op, op->f.change_password.session_token) == JWT_INVALID)
 		op_fail(ctx, a, op, ERROR_INVALID_TOKEN);
 	else
 		op_ask_session(ctx, a, op, change_session);
@@ -181,7 +181,7 @@ static void delete_session(struct cx_ctx *ctx, struct account *a, struct account
 
 void op_delete_account(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 {
-	if (op_open_token(ctx, a, op, op->f.delete_account.session_token) != JWT_VALID)
+	if (op_open_token(ctx, a, op, op->f.delete_account.session_token) == JWT_INVALID)
 		op_fail(ctx, a, op, ERROR_INVALID_TOKEN);
 	else
 		op_ask_session(ctx, a, op, delete_session);

@@ -244,9 +244,9 @@ static void connected(struct cx_ctx *ctx, struct account *a, struct account_op *
 
 void op_connect(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 {
-	if (op_open_token(ctx, a, op, op->f.session.session_token) != JWT_VALID)
+	if (op_open_token(ctx, a, op, op->f.session.session_token) == JWT_INVALID)
 		op_fail(ctx, a, op, ERROR_INVALID_TOKEN);
-	else
+	else /* expired or not: the store judges that, its clock has not jumped */
 		op_ask_session(ctx, a, op, connected);
 }
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* 1. Frames are taken in order; one that the account actor works on holds back those behind it.
+/* 1. Frames are taken in order; one that the account actor works on may hold back those behind it
+ *    (connection_held.c).
  * 2. Every frame is given back to the adapter once (ws_consumed) when its work is done, so what is on
  *    its way for one client is bounded by the adapter's limit.
- * 3. A ping is answered when each acknowledgement before it is stored or has failed; never when one
- *    was dropped (draining).
- * 4. A send whose outcome does not come at all closes the connection: no answer is not an answer. */
+ * 3. A send whose outcome does not come at all closes the connection: no answer is not an answer. */
 #include "actors/connection.h"
 
 #include <stdio.h>
@@ -23,29 +22,21 @@
 #define AUTH_MS 30000
 #define PING_MS 30000
 #define PONG_MS 60000
-#define ANSWER_MS 14500
-#define ACCOUNT_MS 30000
+#define HELD_LOOK_MS 500
+#define ANSWER_MIN_MS 100 /* for what came out of being held at the last moment */
 
-struct settle { /* an acknowledgement, or a ping that waits for those before it */
-	struct settle *next;
-	uint64_t corr;       /* 0: a ping */
-	struct cx_buf *ping; /* its payload, or NULL */
-	bool is_done;
-	char id[UUID_TEXT_LEN + 1];
-};
-
-enum held_kind { HELD_BINARY, HELD_TEXT, HELD_PING };
-
-struct held {
-	struct held *next;
-	struct cx_buf *bytes; /* of the frame or the ping's payload */
-	enum held_kind kind;
-};
-
-static void give_back(struct connection *c, uint32_t bytes)
+void connection_give_back(struct connection *c, uint32_t bytes)
 {
 	c->done_frames++;
 	c->done_bytes += bytes;
+}
+
+uint32_t connection_time_left_ms(const struct cx_ctx *ctx, const struct connection *c)
+{
+	const uint64_t waited_ms = cx_now_ms(ctx) - c->frame_ms;
+
+	return waited_ms + ANSWER_MIN_MS < ANSWER_MS ? (uint32_t)(ANSWER_MS - waited_ms)
+	                                             : ANSWER_MIN_MS;
 }
 
 static void answer(struct cx_ctx *ctx, struct connection *c, struct cx_buf *frame)
@@ -57,8 +48,8 @@ static void answer(struct cx_ctx *ctx, struct connection *c, struct cx_buf *fram
 	cx_buf_unref(frame);
 }
 
-static void answer_error(struct cx_ctx *ctx, struct connection *c, enum error_code code,
-                         const char *text, struct wire_slice message_id)
+void connection_answer_error(struct cx_ctx *ctx, struct connection *c, enum error_code code,
+                             const char *text, struct wire_slice message_id)
 {
 	answer(ctx, c, relay_error_frame(code, text, message_id));
 }
@@ -75,100 +66,6 @@ static void close_with(struct cx_ctx *ctx, struct connection *c, uint16_t code,
 	c->phase = CONNECTION_CLOSING;
 	err = ws_close(ctx, c->ws, code, reason);
 	(void)err; /* the socket is gone: WS_CLOSED is on its way */
-}
-
-/* ---- acknowledgements and the client's pings (inv. 3) ---- */
-
-static struct settle *add_settle(struct connection *c)
-{
-	struct settle *s = calloc(1, sizeof(*s));
-
-	cx_assert(s != NULL);
-	*c->settles_end = s;
-	c->settles_end = &s->next;
-	return s;
-}
-
-static void pong(struct cx_ctx *ctx, struct connection *c, struct cx_buf *payload)
-{
-	const enum cx_err err = ws_pong(ctx, c->ws, payload);
-
-	(void)err; /* the socket is gone */
-}
-
-static void release_settles(struct cx_ctx *ctx, struct connection *c)
-{
-	while (c->settles != NULL && (c->settles->is_done || c->settles->corr == 0)) {
-		struct settle *s = c->settles;
-
-		c->settles = s->next;
-		if (c->settles == NULL)
-			c->settles_end = &c->settles;
-		if (s->corr == 0)
-			pong(ctx, c, s->ping);
-		cx_buf_unref(s->ping);
-		free(s);
-	}
-}
-
-static void finish_settle(struct cx_ctx *ctx, struct connection *c, uint64_t corr,
-                          bool is_stored)
-{
-	struct settle *s = c->settles;
-
-	while (s != NULL && s->corr != corr)
-		s = s->next;
-	if (s == NULL)
-		return;
-	s->is_done = true;
-	give_back(c, 0);
-	if (!is_stored)
-		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_text(s->id));
-	release_settles(ctx, c);
-}
-
-static void copy_id(char *out, size_t room, struct wire_slice id)
-{
-	const size_t len = id.at == NULL ? 0 : id.len < room - 1 ? id.len : room - 1;
-
-	if (len > 0)
-		memcpy(out, id.at, len);
-	out[len] = '\0';
-}
-
-static void on_acknowledge(struct cx_ctx *ctx, struct connection *c,
-                           const struct client_frame *f, uint32_t frame_bytes)
-{
-	const struct client_acknowledge *ack = &f->acknowledge;
-	const struct wire_slice domain =
-		c->relay->domain != NULL ? wire_text(c->relay->domain) : wire_slice(NULL, 0);
-	struct settle *s;
-	uint64_t corr;
-
-	/* another server's users have no message under a bare id here */
-	if (!ack->is_delivered ||
-	    (ack->has_from && !user_address_is_local(&ack->from, domain))) {
-		give_back(c, frame_bytes);
-		return;
-	}
-	if (inbox_settle(ctx, &c->relay->inbox, &c->user, &ack->id,
-	                 ack->has_from ? &ack->from.user : NULL, ANSWER_MS, &corr) != CX_OK) {
-		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, ack->message_id);
-		give_back(c, frame_bytes);
-		return;
-	}
-	c->done_bytes += frame_bytes; /* the frame itself when it is stored */
-	s = add_settle(c);
-	s->corr = corr;
-	copy_id(s->id, sizeof(s->id), ack->message_id);
-}
-
-static void take_ping(struct cx_ctx *ctx, struct connection *c, struct cx_buf *payload)
-{
-	if (c->settles == NULL)
-		pong(ctx, c, payload);
-	else
-		add_settle(c)->ping = cx_buf_ref(payload);
 }
 
 /* ---- sends ---- */
@@ -210,16 +107,17 @@ static void submit(struct cx_ctx *ctx, struct connection *c, const struct client
 	if (s.code != ERROR_NONE) {
 		frame = relay_error_frame(s.code, NULL, f->message_id);
 	} else {
-		copy_id(s.id, sizeof(s.id), f->message_id);
+		uuid_format_case(&f->send.id, f->send.id_case, s.id);
 		s.owner = f->send.to.user;
 		s.key = f->send.id;
 		s.key_case = f->send.id_case;
 		frame = message_frame(&f->send);
 	}
-	if (gateway_submit(ctx, c->relay, &s, frame, ANSWER_MS, &corr) == CX_OK)
+	if (gateway_submit(ctx, c->relay, &s, frame, connection_time_left_ms(ctx, c), &corr) ==
+	    CX_OK)
 		c->sends++;
 	else
-		close_with(ctx, c, 1013, "busy"); /* inv. 4 */
+		close_with(ctx, c, 1013, "busy"); /* inv. 3 */
 	cx_buf_unref(frame);
 }
 
@@ -238,8 +136,8 @@ static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 {
 	struct connection *c = state;
 
-	finish_settle(ctx, c, msg->corr,
-	              CX_MSG_AS(struct inbox_settled, msg)->outcome != INBOX_FAILED);
+	ack_settled(ctx, c, msg->corr,
+	            CX_MSG_AS(struct inbox_settled, msg)->outcome != INBOX_FAILED);
 	close_when_drained(ctx, c);
 }
 
@@ -252,11 +150,11 @@ static void on_outcome(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	uint32_t id_case;
 
 	c->sends--;
-	give_back(c, m->frame_bytes);
+	connection_give_back(c, m->frame_bytes);
 	if (msg->buf != NULL) {
 		answer(ctx, c, cx_buf_ref(msg->buf));
 	} else if (m->code != ERROR_NONE) {
-		answer_error(ctx, c, m->code, m->text, wire_text(m->id));
+		connection_answer_error(ctx, c, m->code, m->text, wire_text(m->id));
 	} else if (uuid_parse(wire_text(m->id), &id, &id_case)) {
 		buf = cx_buf_new(SERVER_FRAME_ACCEPTED_LEN);
 		cx_buf_trim(buf, server_frame_ack(cx_buf_data(buf), SERVER_FRAME_ACCEPTED_LEN,
@@ -268,7 +166,8 @@ static void on_outcome(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 
 /* ---- requests about accounts ---- */
 
-static void ask_account(struct cx_ctx *ctx, struct connection *c, struct cx_buf *frame)
+static void ask_account(struct cx_ctx *ctx, struct connection *c, struct cx_buf *frame,
+                        enum frame_lane lane)
 {
 	static const struct uuid nobody;
 	const bool is_live = c->phase == CONNECTION_LIVE;
@@ -276,72 +175,81 @@ static void ask_account(struct cx_ctx *ctx, struct connection *c, struct cx_buf 
 	if (account_request(ctx, c->relay, is_live ? &c->user : &nobody,
 	                    is_live ? &c->jti : &nobody, frame, ACCOUNT_MS,
 	                    &c->account_corr) != CX_OK) {
-		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
-		give_back(c, (uint32_t)cx_buf_len(frame));
+		connection_answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
+		connection_give_back(c, (uint32_t)cx_buf_len(frame));
 		return;
 	}
 	c->is_busy = 1;
+	c->is_exclusive = lane == LANE_EXCLUSIVE;
 	c->busy_frame_bytes = (uint32_t)cx_buf_len(frame);
 }
 
 /* ---- frames ---- */
 
+/* What a frame that makes sense only after login gets before it. */
+static enum error_code needs_login(enum client_type type)
+{
+	switch (type) {
+	case CLIENT_SEND_MESSAGE:
+	case CLIENT_ACKNOWLEDGE_MESSAGE:
+	case CLIENT_ROTATE_PREKEY:
+		return ERROR_AUTH_REQUIRED;
+	case CLIENT_REGISTER_DEVICE_TOKEN:
+	case CLIENT_UNREGISTER_DEVICE_TOKEN:
+	case CLIENT_UPDATE_DEVICE_TOKEN:
+		return ERROR_UNAUTHORIZED;
+	default:
+		return ERROR_NONE;
+	}
+}
+
 static void take_decoded(struct cx_ctx *ctx, struct connection *c, struct cx_buf *buf,
                          const struct client_frame *f, enum error_code code)
 {
 	const uint32_t bytes = (uint32_t)cx_buf_len(buf);
-	const bool is_message =
-		f->type == CLIENT_SEND_MESSAGE || f->type == CLIENT_ACKNOWLEDGE_MESSAGE;
+	const enum error_code login = needs_login(f->type);
 
-	if (is_message && c->phase != CONNECTION_LIVE && code != ERROR_INVALID_FORMAT) {
-		answer_error(ctx, c, ERROR_AUTH_REQUIRED, NULL, f->message_id);
-		give_back(c, bytes);
+	if (login != ERROR_NONE && c->phase != CONNECTION_LIVE &&
+	    code != ERROR_INVALID_FORMAT) {
+		connection_answer_error(ctx, c, login, NULL, f->message_id);
+		connection_give_back(c, bytes);
 	} else if (f->type == CLIENT_SEND_MESSAGE && c->phase == CONNECTION_LIVE) {
 		submit(ctx, c, f, code, bytes); /* refused ones too: they keep their place */
 	} else if (code != ERROR_NONE) {
-		answer_error(ctx, c, code, NULL, f->message_id);
-		give_back(c, bytes);
+		connection_answer_error(ctx, c, code, NULL, f->message_id);
+		connection_give_back(c, bytes);
 	} else if (f->type == CLIENT_ACKNOWLEDGE_MESSAGE) {
-		on_acknowledge(ctx, c, f, bytes);
+		ack_take(ctx, c, f, bytes);
 	} else {
-		ask_account(ctx, c, buf);
+		ask_account(ctx, c, buf, frame_lane_of(f->type));
 	}
 }
 
+/* was_held: it has waited already, now is its turn. */
 static void take_frame(struct cx_ctx *ctx, struct connection *c, struct cx_buf *buf,
-                       bool is_text)
+                       bool is_text, bool was_held)
 {
 	struct client_frame f = { .type = CLIENT_UNKNOWN };
 	enum error_code code = ERROR_INVALID_FORMAT;
+	enum frame_lane lane;
 
 	if (!is_text)
 		code = client_frame_decode(cx_buf_bytes(buf), cx_buf_len(buf), &f);
-	take_decoded(ctx, c, buf, &f, code);
-}
-
-/* inv. 1 */
-static void hold(struct connection *c, struct cx_buf *bytes, enum held_kind kind)
-{
-	struct held *h = calloc(1, sizeof(*h));
-
-	cx_assert(h != NULL);
-	h->bytes = cx_buf_ref(bytes);
-	h->kind = kind;
-	*c->held_end = h;
-	c->held_end = &h->next;
+	lane = frame_lane_of(f.type);
+	if (!was_held && held_must_wait(c, lane))
+		held_add(ctx, c, buf, is_text ? HELD_TEXT : HELD_BINARY, lane);
+	else
+		take_decoded(ctx, c, buf, &f, code);
 }
 
 static void on_frame(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct connection *c = state;
-	const bool is_text = CX_MSG_AS(struct ws_frame_in, msg)->is_text != 0;
 
 	if (c->phase == CONNECTION_CLOSING || c->is_draining)
 		return; /* it gets no answer: the connection closes */
-	if (c->is_busy || c->held != NULL)
-		hold(c, msg->buf, is_text ? HELD_TEXT : HELD_BINARY);
-	else
-		take_frame(ctx, c, msg->buf, is_text);
+	c->frame_ms = cx_now_ms(ctx);
+	take_frame(ctx, c, msg->buf, CX_MSG_AS(struct ws_frame_in, msg)->is_text != 0, false);
 }
 
 static void on_ping(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -350,31 +258,24 @@ static void on_ping(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 	if (c->phase == CONNECTION_CLOSING || c->is_draining)
 		return; /* an acknowledgement before it may have been dropped: no pong is no promise */
-	if (c->held != NULL) /* an acknowledgement before it may be among them */
-		hold(c, msg->buf, HELD_PING);
+	/* Pings are answered during a login; only what is held may hold acknowledgements. */
+	if (c->held != NULL && held_must_wait(c, LANE_MESSAGE))
+		held_add(ctx, c, msg->buf, HELD_PING, LANE_MESSAGE);
 	else
-		take_ping(ctx, c, msg->buf);
-}
-
-static void drop_held(struct connection *c)
-{
-	struct held *h = c->held;
-
-	c->held = h->next;
-	if (c->held == NULL)
-		c->held_end = &c->held;
-	cx_buf_unref(h->bytes);
-	free(h);
+		ack_take_ping(ctx, c, msg->buf);
 }
 
 static void take_held(struct cx_ctx *ctx, struct connection *c)
 {
-	while (c->held != NULL && !c->is_busy && c->phase != CONNECTION_CLOSING) {
-		if (c->held->kind == HELD_PING)
-			take_ping(ctx, c, c->held->bytes);
+	struct held_frame h;
+
+	while (c->phase != CONNECTION_CLOSING && held_take(c, &h)) {
+		c->frame_ms = h.since_ms;
+		if (h.kind == HELD_PING)
+			ack_take_ping(ctx, c, h.bytes);
 		else
-			take_frame(ctx, c, c->held->bytes, c->held->kind == HELD_TEXT);
-		drop_held(c);
+			take_frame(ctx, c, h.bytes, h.kind == HELD_TEXT, true);
+		cx_buf_unref(h.bytes);
 	}
 }
 
@@ -404,7 +305,7 @@ static void on_account(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	if (!c->is_busy || msg->corr != c->account_corr)
 		return;
 	c->is_busy = 0;
-	give_back(c, c->busy_frame_bytes);
+	connection_give_back(c, c->busy_frame_bytes);
 	if (c->phase != CONNECTION_CLOSING) {
 		answer(ctx, c, cx_buf_ref(msg->buf));
 		become(ctx, c, CX_MSG_AS(struct account_answer, msg));
@@ -416,22 +317,19 @@ static void on_account(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct connection *c = state;
-	const struct settle *s = c->settles;
 
 	if (cursor_on_error(c, msg)) {
 		connection_tick_in(ctx, c, 1000);
 		return;
 	}
-	while (s != NULL && s->corr != msg->corr)
-		s = s->next;
-	if (s != NULL) {
-		finish_settle(ctx, c, msg->corr, false);
+	if (ack_settled(ctx, c, msg->corr, false)) {
+		/* told */
 	} else if (c->is_busy && msg->corr == c->account_corr) {
 		c->is_busy = 0;
-		give_back(c, c->busy_frame_bytes);
-		answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
+		connection_give_back(c, c->busy_frame_bytes);
+		connection_answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
 		take_held(ctx, c);
-	} else { /* inv. 4 */
+	} else { /* inv. 3 */
 		c->sends--;
 		close_with(ctx, c, 1011, "no answer from the server");
 	}
@@ -470,6 +368,10 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		close_with(ctx, c, 1001, "no pong");
 		return;
 	}
+	if (held_is_late(c, now_ms)) {
+		close_with(ctx, c, 1013, "busy"); /* promise 1 */
+		return;
+	}
 	if (c->cursor.unconfirmed > 0 && c->cursor.confirming == 0) {
 		cursor_confirm(ctx, c);
 	} else if (now_ms - c->pinged_ms >= PING_MS) {
@@ -479,6 +381,9 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	if (c->phase == CONNECTION_LIVE)
 		cursor_read_on(ctx, c);
 	connection_tick_in(ctx, c, PING_MS);
+	connection_tick_in(ctx, c, c->last_pong_ms + PONG_MS - now_ms);
+	if (c->held != NULL)
+		connection_tick_in(ctx, c, HELD_LOOK_MS);
 }
 
 static void on_pong(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -495,6 +400,9 @@ static void on_kicked(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	const uint16_t code = CX_MSG_AS(struct hub_kicked, msg)->code;
 
+	if (code == 4409) /* for clients that do not see close codes */
+		connection_answer_error(ctx, state, ERROR_TOO_MANY_CONNECTIONS, NULL,
+		                        wire_slice(NULL, 0));
 	close_with(ctx, state, code, code == 4409 ? "too many connections" : "session ended");
 }
 
@@ -554,15 +462,8 @@ static void stop(struct cx_ctx *ctx, void *state)
 	struct connection *c = state;
 
 	(void)ctx;
-	while (c->held != NULL)
-		drop_held(c);
-	while (c->settles != NULL) {
-		struct settle *s = c->settles;
-
-		c->settles = s->next;
-		cx_buf_unref(s->ping);
-		free(s);
-	}
+	held_drop_all(c);
+	ack_drop_all(c);
 }
 
 static const struct cx_handler handlers[] = {

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* State of a connection, shared by its two halves: connection.c (the client's requests) and
+/* State of a connection, shared by its parts: connection.c (the client's requests), connection_held.c
+ * (those that wait behind an account request), connection_ack.c (acknowledgements and pings) and
  * connection_cursor.c (the way of the inbox to the client).  Nobody else includes this. */
 #ifndef ACTORS_CONNECTION_STATE_H
 #define ACTORS_CONNECTION_STATE_H
 
 #include "actors/relay.h"
 #include "io/websocket.h"
+#include "wire/client_frame.h"
+
+/* A send is answered within 15 s of its frame, or its connection closes: */
+#define ANSWER_MS 14500  /* this long for all of it, */
+#define HELD_MS 12500    /* this long behind an account request, */
+#define ACCOUNT_MS 12000 /* which has this long */
 
 enum connection_phase {
 	CONNECTION_NEW,     /* nobody's; -> LIVE by an account's answer, or closed after 30 s */
@@ -37,8 +44,9 @@ struct connection {
 	struct uuid user, jti;
 	enum connection_phase phase;
 	uint8_t is_draining;
-	uint8_t is_busy; /* an account request is on its way: frames are held back */
-	uint16_t sends;  /* on their way */
+	uint8_t is_busy;      /* an account request is on its way, */
+	uint8_t is_exclusive; /* and holds back everything */
+	uint16_t sends;       /* on their way */
 	uint32_t window_max;
 	uint32_t drain_jitter_ms;
 	uint32_t done_frames, done_bytes; /* to give back at the end of the turn */
@@ -46,8 +54,10 @@ struct connection {
 	uint32_t busy_frame_bytes;
 	uint64_t ping_number;
 	uint64_t last_pong_ms, pinged_ms, began_ms;
+	uint64_t frame_ms;                     /* when the frame at hand came */
 	struct settle *settles, **settles_end; /* acknowledgements on their way, in order */
 	struct held *held, **held_end;         /* frames (and pings) that wait their turn */
+	uint32_t held_exclusive;               /* of them, exclusive ones */
 	struct cursor cursor;
 	struct cx_timer tick;
 };
@@ -66,6 +76,45 @@ void cursor_on_credit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 void cursor_confirm(struct cx_ctx *ctx, struct connection *c);
 void cursor_on_pong(struct cx_ctx *ctx, struct connection *c, uint64_t number);
 
+/* connection_ack.c */
+void ack_take(struct cx_ctx *ctx, struct connection *c, const struct client_frame *f,
+              uint32_t frame_bytes);
+/* Answers at once, or when the acknowledgements before it are done. */
+void ack_take_ping(struct cx_ctx *ctx, struct connection *c, struct cx_buf *payload);
+/* The inbox's answer; false: corr was no acknowledgement's. */
+bool ack_settled(struct cx_ctx *ctx, struct connection *c, uint64_t corr, bool is_stored);
+void ack_drop_all(struct connection *c);
+
+/* connection_held.c */
+enum held_kind { HELD_BINARY, HELD_TEXT, HELD_PING };
+enum frame_lane {
+	LANE_MESSAGE,   /* messages, acknowledgements, pings, what cannot be read */
+	LANE_ACCOUNT,   /* about an account; whose connection this is stays as it is */
+	LANE_EXCLUSIVE, /* decides whose connection this is */
+};
+struct held_frame {
+	struct cx_buf *bytes; /* the caller's reference */
+	uint64_t since_ms;
+	enum held_kind kind;
+};
+enum frame_lane frame_lane_of(enum client_type type);
+bool held_must_wait(const struct connection *c, enum frame_lane lane);
+/* Keeps: a reference on bytes. */
+void held_add(struct cx_ctx *ctx, struct connection *c, struct cx_buf *bytes,
+              enum held_kind kind, enum frame_lane lane);
+/* The next one that need not wait any longer; false: none. */
+bool held_take(struct connection *c, struct held_frame *out);
+/* A message has waited so long that it cannot be answered in time. */
+bool held_is_late(const struct connection *c, uint64_t now_ms);
+void held_drop_all(struct connection *c);
+
+/* connection.c: the frame at hand is done: its bytes may come again. */
+void connection_give_back(struct connection *c, uint32_t bytes);
+/* connection.c: how long the frame at hand may still take. */
+uint32_t connection_time_left_ms(const struct cx_ctx *ctx, const struct connection *c);
+/* connection.c: as relay_error_frame. */
+void connection_answer_error(struct cx_ctx *ctx, struct connection *c, enum error_code code,
+                             const char *text, struct wire_slice message_id);
 /* connection.c: a ping to the client, which comes back as a number. */
 void connection_ping(struct cx_ctx *ctx, struct connection *c);
 /* connection.c: look again at the timer, at the latest in ms. */

@@ -28,7 +28,7 @@ void relay_limit_key(const char *name, struct wire_slice subject, uint8_t key[16
 struct cx_buf *relay_error_frame(enum error_code code, const char *text,
                                  struct wire_slice message_id)
 {
-	struct cx_buf *buf = cx_buf_new(SERVER_FRAME_ERROR_MAX);
+	struct cx_buf *buf = cx_buf_new(SERVER_FRAME_ERROR_MAX + message_id.len);
 	const struct wire_slice shown =
 		text != NULL && text[0] != '\0' ? wire_text(text) : wire_slice(NULL, 0);
 	const size_t len =

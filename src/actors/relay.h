@@ -35,7 +35,8 @@ struct relay {
 	const char *jwt_secret;
 	size_t jwt_secret_len;
 	const char *jwt_issuer;
-	const char *domain; /* INSTANCE_DOMAIN, or NULL */
+	const uint8_t *device_key; /* HASH_KEY_LEN bytes: device tokens are stored under it */
+	const char *domain;        /* INSTANCE_DOMAIN, or NULL */
 	const char *version;
 
 	/* One of each on every worker; a user's are on worker relay_home(). */
@@ -67,8 +68,8 @@ struct relay_conf {
 /* The store's key of a limit: a hash of its name and whom it is about. */
 void relay_limit_key(const char *name, struct wire_slice subject, uint8_t key[16]);
 
-/* An `error` frame; text may be NULL or empty (the code's default), message_id.at NULL (none); at
- * most 128 bytes each.  Returns a reference, the caller's. */
+/* An `error` frame; text may be NULL or empty (the code's default), message_id.at NULL (none); the
+ * text at most 128 bytes.  Returns a reference, the caller's. */
 struct cx_buf *relay_error_frame(enum error_code code, const char *text,
                                  struct wire_slice message_id);
 

@@ -56,6 +56,22 @@
 	X(SESSIONS_KEEP_ONE, "DELETE FROM sessions WHERE user_id = ?1 AND jti <> ?2")          \
 	X(SESSIONS_SWEEP, "DELETE FROM sessions WHERE jti IN"                                  \
 	                  " (SELECT jti FROM sessions WHERE expires_ms < ?1 LIMIT 256)")       \
+	X(DEVICE_PUT, "INSERT INTO device_tokens(id, user_id, device_token_hash,"              \
+	              " device_token_encrypted, device_name_encrypted, notification_filter,"   \
+	              " enabled, created_date) SELECT randomblob(16), id, ?2, ?3, ?4, ?5, 1,"  \
+	              " date(?6, 'unixepoch') FROM users WHERE id = ?1"                        \
+	              " ON CONFLICT(user_id, device_token_hash) DO UPDATE SET"                 \
+	              " device_token_encrypted = excluded.device_token_encrypted,"             \
+	              " device_name_encrypted = excluded.device_name_encrypted,"               \
+	              " notification_filter = excluded.notification_filter, enabled = 1,"      \
+	              " created_date = excluded.created_date")                                 \
+	X(DEVICES_TRIM, "DELETE FROM device_tokens WHERE id IN (SELECT id FROM device_tokens"  \
+	                " WHERE user_id = ?1 AND device_token_hash <> ?2"                      \
+	                " ORDER BY created_date DESC, id LIMIT -1 OFFSET ?3)")                 \
+	X(DEVICE_UPDATE, "UPDATE device_tokens SET notification_filter = ?3, enabled = ?4"     \
+	                 " WHERE user_id = ?1 AND device_token_hash = ?2")                     \
+	X(DEVICE_DELETE, "DELETE FROM device_tokens"                                           \
+	                 " WHERE user_id = ?1 AND device_token_hash = ?2")                     \
 	X(LIMIT_GET, "SELECT level, since_ms FROM limits WHERE key = ?1")                      \
 	X(LIMIT_PUT, "INSERT INTO limits(key, level, since_ms, expires_ms)"                    \
 	             " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(key) DO UPDATE SET"                  \

@@ -133,6 +133,62 @@ static enum store_outcome delete_user(struct sqlite_engine *e, const struct stor
 	return STORE_OK;
 }
 
+static void bind_device(sqlite3_stmt *s, const struct store_op *op,
+                        const struct store_device *device)
+{
+	sqlite_bind_uuid(s, 1, &op->user);
+	sqlite3_bind_blob(s, 2, device->hash, STORE_DEVICE_HASH_LEN, SQLITE_STATIC);
+}
+
+static enum store_outcome run_bound(struct sqlite_engine *e, sqlite3_stmt *s, const char *what)
+{
+	const bool ran = sqlite_run(s);
+
+	sqlite3_clear_bindings(s); /* they point into the operation */
+	return outcome_of(e, ran, what);
+}
+
+static enum store_outcome put_device(struct sqlite_engine *e, const struct store_op *op,
+                                     const struct store_device *device)
+{
+	sqlite3_stmt *const s = e->sql[SQLITE_W_DEVICE_PUT];
+	sqlite3_stmt *const trim = e->sql[SQLITE_W_DEVICES_TRIM];
+	enum store_outcome outcome;
+
+	bind_device(s, op, device);
+	sqlite3_bind_blob(s, 3, device->token, (int)device->token_len, SQLITE_STATIC);
+	if (device->name != NULL)
+		sqlite3_bind_blob(s, 4, device->name, (int)device->name_len, SQLITE_STATIC);
+	sqlite3_bind_text(s, 5, op->text, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 6, e->wall_ms / 1000); /* a date only: storage.md, section 2 */
+	outcome = run_bound(e, s, "device_put");
+	if (outcome != STORE_OK)
+		return outcome;
+	bind_device(trim, op, device);
+	sqlite3_bind_int(trim, 3, STORE_DEVICES_MAX - 1);
+	outcome = run_bound(e, trim, "devices_trim");
+	return outcome == STORE_FAILED ? STORE_FAILED : STORE_OK;
+}
+
+static enum store_outcome write_device(struct sqlite_engine *e, const struct store_op *op)
+{
+	struct store_device device;
+	sqlite3_stmt *s;
+
+	if (!store_device_unpack(op->hdr.buf, &device))
+		return STORE_FAILED;
+	if (op->what == STORE_DEVICE_PUT)
+		return put_device(e, op, &device);
+	s = e->sql[op->what == STORE_DEVICE_UPDATE ? SQLITE_W_DEVICE_UPDATE
+	                                           : SQLITE_W_DEVICE_DELETE];
+	bind_device(s, op, &device);
+	if (op->what == STORE_DEVICE_UPDATE) {
+		sqlite3_bind_text(s, 3, op->text, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(s, 4, op->n);
+	}
+	return run_bound(e, s, "device_write");
+}
+
 static enum store_outcome set_block(struct sqlite_engine *e, const struct store_op *op)
 {
 	sqlite3_stmt *const s = e->sql[SQLITE_W_BLOCK_PUT];
@@ -161,6 +217,10 @@ static enum store_outcome write_one(struct sqlite_engine *e, const struct store_
 		return delete_session(e, op);
 	case STORE_BLOCK_SET:
 		return set_block(e, op);
+	case STORE_DEVICE_PUT:
+	case STORE_DEVICE_UPDATE:
+	case STORE_DEVICE_DELETE:
+		return write_device(e, op);
 	case STORE_LIMIT_TAKE:
 	case STORE_LIMIT_RESET:
 	case STORE_LIMIT_LEASE:

@@ -46,6 +46,46 @@ bool store_bundle_unpack(const struct cx_buf *blob, struct store_bundle *out)
 	return true;
 }
 
+struct cx_buf *store_device_pack(const struct store_device *device)
+{
+	const uint32_t lens[2] = { device->token_len, device->name_len };
+	struct cx_buf *const blob =
+		cx_buf_new(sizeof(lens) + STORE_DEVICE_HASH_LEN + lens[0] + (size_t)lens[1]);
+	uint8_t *at = cx_buf_data(blob);
+
+	memcpy(at, lens, sizeof(lens));
+	at += sizeof(lens);
+	memcpy(at, device->hash, STORE_DEVICE_HASH_LEN);
+	at += STORE_DEVICE_HASH_LEN;
+	if (lens[0] > 0)
+		memcpy(at, device->token, lens[0]);
+	if (lens[1] > 0)
+		memcpy(at + lens[0], device->name, lens[1]);
+	return blob;
+}
+
+bool store_device_unpack(const struct cx_buf *blob, struct store_device *out)
+{
+	const size_t head = 2 * sizeof(uint32_t) + STORE_DEVICE_HASH_LEN;
+	uint32_t lens[2];
+	const uint8_t *at;
+
+	if (blob == NULL || cx_buf_len(blob) < head)
+		return false;
+	at = cx_buf_bytes(blob);
+	memcpy(lens, at, sizeof(lens));
+	if (head + (uint64_t)lens[0] + lens[1] != cx_buf_len(blob))
+		return false;
+	*out = (struct store_device){
+		.hash = at + sizeof(lens),
+		.token = at + head,
+		.name = lens[1] > 0 ? at + head + lens[0] : NULL,
+		.token_len = lens[0],
+		.name_len = lens[1],
+	};
+	return true;
+}
+
 struct store_op *store_op_new(struct cx_ctx *ctx, enum store_what what)
 {
 	struct store_op *const op = CX_MSG_NEW(ctx, STORE_OP, struct store_op);

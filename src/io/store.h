@@ -40,7 +40,10 @@ enum store_what {
 	                        * STORE_LIMIT with retry_ms; n negative gives tokens back */
 	STORE_BLOCK_SET, /* key, until_wall_ms: blocked until then */
 	STORE_BLOCK_GET, /* key -> until_wall_ms (0: not blocked) */
-	STORE_PING,      /* health: read and write path answer */
+	STORE_DEVICE_PUT, /* user, blob = device, text = filter: enabled; the oldest over STORE_DEVICES_MAX go */
+	STORE_DEVICE_UPDATE, /* user, blob = device (hash only), text = filter, n = enabled */
+	STORE_DEVICE_DELETE, /* user, blob = device (hash only) */
+	STORE_PING,          /* health: read and write path answer */
 	STORE_WHAT_COUNT
 };
 
@@ -56,6 +59,19 @@ struct store_bundle {
 struct cx_buf *store_bundle_pack(const struct store_bundle *bundle);
 /* Pointers into blob; false: not a bundle blob (or NULL). */
 bool store_bundle_unpack(const struct cx_buf *blob, struct store_bundle *out);
+
+/* A device that pushes may go to, blob: how it is looked up, and two sealed texts. */
+#define STORE_DEVICES_MAX 16 /* of one user */
+#define STORE_DEVICE_HASH_LEN 32
+struct store_device {
+	const uint8_t *hash;  /* STORE_DEVICE_HASH_LEN bytes */
+	const uint8_t *token; /* encrypted */
+	const uint8_t *name;  /* encrypted, or NULL */
+	uint32_t token_len, name_len;
+};
+struct cx_buf *store_device_pack(const struct store_device *device);
+/* Pointers into blob; false: not a device blob (or NULL). */
+bool store_device_unpack(const struct cx_buf *blob, struct store_device *out);
 
 struct store_op {
 	struct cx_msg hdr; /* buf = blob where the operation has one */

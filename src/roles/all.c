@@ -25,6 +25,7 @@
 #include "roles/process.h"
 #include "roles/roles.h"
 #include "roles/version.h"
+#include "wire/hash.h"
 #include "wire/secret.h"
 
 #define WINDOW_BYTES 262144
@@ -48,12 +49,16 @@ struct all {
 	struct cx_runtime *rt;
 	uint16_t port;
 	time_t began;
+	uint8_t device_key[HASH_KEY_LEN];
 };
 
 static void fill_relay(struct all *all)
 {
 	const struct config *c = all->config;
 
+	/* 64 hex digits: config.c made sure */
+	cx_assert(hash_key_parse(wire_text(c->apns_device_token_encryption_key),
+	                         all->device_key));
 	all->relay = (struct relay){
 		.max_messages_per_hour = c->max_messages_per_hour,
 		.max_messages_per_minute = c->max_messages_per_minute,
@@ -68,6 +73,7 @@ static void fill_relay(struct all *all)
 		.jwt_secret = c->jwt_secret,
 		.jwt_secret_len = strlen(c->jwt_secret),
 		.jwt_issuer = c->jwt_issuer,
+		.device_key = all->device_key,
 		.domain = c->instance_domain,
 		.workers = c->worker_threads,
 		.inbox = { .shards = all->relay.inboxes, .count = c->worker_threads },
@@ -243,6 +249,7 @@ static void end(struct all *all)
 	sqlite_figures(&db);
 	sqlite_teardown();
 	cx_runtime_free(all->rt); /* last: the others hold buffers of its pools */
+	secret_wipe(all->device_key, sizeof(all->device_key));
 	cx_log(CX_INFO, "relay.stopped",
 	       "role=all uptime_secs=%lld frames=%llu records=%llu clients=%llu closed=%llu",
 	       (long long)(time(NULL) - all->began), (unsigned long long)ws.frames_in,

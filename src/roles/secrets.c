@@ -24,6 +24,7 @@ static const struct {
 	{ "JWT_SECRET", "jwt_secret" },
 	{ "LOG_HASH_SALT", "log_hash_salt" },
 	{ "DELIVERY_SECRET_KEY", "delivery_secret_key" },
+	{ "APNS_DEVICE_TOKEN_ENCRYPTION_KEY", "device_token_key" },
 };
 
 /* mkdir -p; parents that exist stay as they are. */

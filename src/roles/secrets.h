@@ -7,8 +7,8 @@
 
 #include "roles/config.h"
 
-/* Embedded mode: fill JWT_SECRET, LOG_HASH_SALT and DELIVERY_SECRET_KEY where they are not
- * set, from files in c->data_dir (mode 0600), which are made first where they are missing;
+/* Embedded mode: fill JWT_SECRET, LOG_HASH_SALT, DELIVERY_SECRET_KEY and
+ * APNS_DEVICE_TOKEN_ENCRYPTION_KEY where they are not set, from files in c->data_dir (mode 0600), which are made first where they are missing;
  * the folder too (mode 0700).  Two processes that start at once end with the same secrets.
  * Not embedded: nothing to do, config_load made sure they are set.
  * Blocks: on file sync.  Thread: main.

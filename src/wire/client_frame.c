@@ -7,8 +7,7 @@
 #include "wire/unpack.h"
 #include "wire/utf8.h"
 
-#define PAYLOAD_DEPTH 2          /* the frame and the payload are open */
-#define MESSAGE_ID_BYTES_MAX 128 /* of what an error echoes */
+#define PAYLOAD_DEPTH 2 /* the frame and the payload are open */
 
 static const struct unpack_field bundle_fields[] = {
 	UNPACK_FIELD("masterIdentityKey", WANT_TEXT, NEED),
@@ -354,7 +353,7 @@ static struct wire_slice readable_id(const struct walk *w)
 {
 	const struct unpack_token *id = &w->values[0];
 
-	if (!w->has_values || id->kind != UNPACK_TEXT || id->bytes.len > MESSAGE_ID_BYTES_MAX ||
+	if (!w->has_values || id->kind != UNPACK_TEXT ||
 	    (w->type != CLIENT_SEND_MESSAGE && w->type != CLIENT_ACKNOWLEDGE_MESSAGE))
 		return wire_slice(NULL, 0);
 	return id->bytes;

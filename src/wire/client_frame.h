@@ -120,7 +120,7 @@ struct client_device_token { /* registerDeviceToken, unregister..., update...Pre
 struct client_frame {
 	enum client_type type; /* set also beside an error, when the frame told it */
 	/* sendMessage, acknowledgeMessage: the id as written, also beside an error when it was
-	 * there as text of at most 128 bytes, so that the error can name it; else at is NULL. */
+	 * there as text, so that the error can name it; else at is NULL. */
 	struct wire_slice message_id;
 	union {
 		struct client_register reg;

@@ -42,7 +42,7 @@ enum server_type {
 enum ack_status { ACK_OTHER, ACK_ACCEPTED, ACK_DELIVERED };
 
 /* Exact length of every ack frame, and a bound for every error frame whose text has at most 128
- * and whose message id at most 128 bytes. */
+ * bytes, without its message id. */
 #define SERVER_FRAME_ACCEPTED_LEN 83
 #define SERVER_FRAME_DELIVERED_LEN 84
 #define SERVER_FRAME_ERROR_MAX 384

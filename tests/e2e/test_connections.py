@@ -51,6 +51,7 @@ async def displace(t):
     for c in conns:
         await c.get(m)
     sixth = await t.again(s, b.user)
+    equal((await conns[0].take("error"))["payload"]["code"], "TOO_MANY_CONNECTIONS", "before it goes")
     equal(await conns[0].close_code(), 4409, "the oldest connection")
     await sixth.get(m)
     m2 = await a.post(b.user)

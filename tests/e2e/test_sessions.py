@@ -8,7 +8,7 @@ import uuid
 
 import websockets
 
-from harness import SHARED, Closed, check, equal, jwt, jwt_parts, test, vectors
+from harness import SHARED, Closed, accepted, check, equal, jwt, jwt_parts, test, vectors
 
 
 def refused(m):
@@ -92,8 +92,8 @@ async def forged(t):
     c = await t.open(s)
     for bad in v["invalid"]:
         m = await c.ask("connect", {"sessionToken": bad["token"]})
-        if bad["name"] == "expired":  # the store is asked first
-            check(refused(m), bad["name"], m)
+        if bad["name"] == "expired":  # the store is asked first, and does not know it
+            equal(m, {"type": "sessionExpired"}, bad["name"])
         else:
             check(m["type"] == "error" and m["payload"]["code"] == "INVALID_TOKEN",
                   f"{bad['name']}: INVALID_TOKEN", m)
@@ -122,6 +122,19 @@ async def mixed(t):
     await c.connect(a.user)
 
 
+@test("expiry is the session store's to judge: a clock that jumped ahead logs nobody out")
+async def expiry(t):
+    s = await t.server()
+    a = await t.user(s)
+    _, own, _, _ = jwt_parts(a.user.token)
+    old = jwt({**own, "exp": int(time.time()) - 60}, SHARED["main"]["JWT_SECRET"])
+    c = await t.open(s)
+    equal((await c.ask("connect", {"sessionToken": old}))["type"], "connectSuccess", "by the old token")
+    await c.fails("deleteAccount", {"sessionToken": old, "password": "wrong"}, "INVALID_PASSWORD")
+    equal(await c.ask("logout", {"sessionToken": old}), {"type": "logoutSuccess"}, "logout")
+    equal(await c.ask("connect", {"sessionToken": old}), {"type": "sessionExpired"}, "after it")
+
+
 @test("iat is not judged: a token from tomorrow works")
 async def iat(t):
     s = await t.server()
@@ -146,30 +159,60 @@ async def before_login(t):
     equal(b.count("message"), 0, "messages that went through")
 
 
-@test("device tokens: UNAUTHORIZED before login, never a crash after it")
+@test("device tokens: put, changed, taken away; UNAUTHORIZED before login")
 async def device_tokens(t):
     s = await t.server()
-    asks = [("registerDeviceToken", {"deviceToken": "ab" * 32}, "deviceTokenRegistered"),
-            ("registerDeviceToken", {"deviceToken": "ab" * 32, "deviceName": "phone",
+    token, other = "ab" * 32, "x" * 128
+    asks = [("registerDeviceToken", {"deviceToken": token}, "deviceTokenRegistered"),
+            ("registerDeviceToken", {"deviceToken": token, "deviceName": "phone \U0001f4f1" * 200,
                                      "notificationFilter": "visible_dm"}, "deviceTokenRegistered"),
-            ("updateDeviceTokenPreferences", {"deviceToken": "ab" * 32, "enabled": False,
-                                              "notificationFilter": "silent"},
+            ("registerDeviceToken", {"deviceToken": other}, "deviceTokenRegistered"),
+            ("updateDeviceTokenPreferences", {"deviceToken": token, "enabled": False,
+                                              "notificationFilter": "visible_contacts"},
              "deviceTokenPreferencesUpdated"),
-            ("unregisterDeviceToken", {"deviceToken": "ab" * 32}, "deviceTokenUnregistered")]
+            ("unregisterDeviceToken", {"deviceToken": token}, "deviceTokenUnregistered")]
     c = await t.open(s)
     for kind, p, _ in asks:
         await c.fails(kind, p, "UNAUTHORIZED")
+    await c.fails("registerDeviceToken", {"deviceToken": ""}, "UNAUTHORIZED")
     await c.register()
     for kind, p, good in asks:
         m = await c.ask(kind, p)
-        check(m["type"] in (good, "error"), f"{kind}: success or a documented error", m)
-    for kind, p in (("registerDeviceToken", {"deviceToken": ""}),
-                    ("registerDeviceToken", {"deviceToken": "x" * 129}),
-                    ("registerDeviceToken", {"deviceToken": "x", "notificationFilter": "loud"}),
-                    ("unregisterDeviceToken", {"deviceToken": "never seen"}),
-                    ("registerDeviceToken", {})):
-        equal((await c.ask(kind, p))["type"], "error", f"{kind} {p}")
+        equal(m["type"], good, f"{kind} {p}")
+        check("payload" not in m, "no payload key", m)
+    stranger = await t.user(s)
+    gone = {"deviceToken": token}
+    for who, p in ((c, gone), (stranger, {"deviceToken": other}), (c, {"deviceToken": "never"})):
+        await who.fails("unregisterDeviceToken", p, "DEVICE_TOKEN_NOT_FOUND")
+        await who.fails("updateDeviceTokenPreferences",
+                        dict(p, enabled=True, notificationFilter="silent"),
+                        "DEVICE_TOKEN_NOT_FOUND")
+    for kind, p, code in (("registerDeviceToken", {"deviceToken": ""}, "INVALID_DEVICE_TOKEN"),
+                          ("registerDeviceToken", {"deviceToken": "x" * 129}, "INVALID_DEVICE_TOKEN"),
+                          ("registerDeviceToken", {"deviceToken": "x", "notificationFilter": "loud"},
+                           "INVALID_FILTER"),
+                          ("updateDeviceTokenPreferences",
+                           {"deviceToken": "x", "notificationFilter": "", "enabled": True},
+                           "INVALID_FILTER"),
+                          ("registerDeviceToken", {}, "INVALID_FORMAT")):
+        await c.fails(kind, p, code)
+    for file in (s.dir / "data").iterdir():
+        check(token.encode() not in file.read_bytes(), f"a device token in clear in {file.name}")
     await c.alive()
+
+
+@test("a message is not held up by a password change on its connection")
+async def message_passes_password(t):
+    s = await t.server()
+    a, b = await t.user(s), await t.user(s)
+    m = a.chat(b.user)
+    await a.send("changePassword", {"sessionToken": a.user.token, "oldPassword": a.user.password,
+                                    "newPassword": "Another-Pass-77",
+                                    "newPasswordConfirm": "Another-Pass-77"})
+    await a.send("sendMessage", m)
+    first = await a.take()
+    equal(first, accepted(m["id"]), "the first answer")
+    await a.take("changePasswordSuccess")
 
 
 @test("not authenticated within 30 s: closed with 4401", timeout=75, idle=True)

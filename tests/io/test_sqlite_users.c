@@ -145,3 +145,50 @@ Test(sqlite_users, blocks_last_until_their_time)
 	op.what = STORE_BLOCK_GET;
 	cr_assert_eq(store_op(op, NULL)->result.until_wall_ms, 0);
 }
+
+/* ---- devices ---- */
+
+static enum store_outcome device(enum store_what what, uint64_t user, uint8_t number,
+                                 const char *filter)
+{
+	uint8_t hash[STORE_DEVICE_HASH_LEN] = { number };
+	const struct store_device d = { .hash = hash,
+		                        .token = (const uint8_t *)"sealed",
+		                        .token_len = what == STORE_DEVICE_PUT ? 6 : 0 };
+	struct store_op op = { .what = what, .user = id_of(user), .n = 1 };
+	struct cx_buf *const blob = store_device_pack(&d);
+	enum store_outcome outcome;
+
+	snprintf(op.text, sizeof(op.text), "%s", filter);
+	outcome = (enum store_outcome)store_op(op, blob)->outcome;
+	cx_buf_unref(blob);
+	return outcome;
+}
+
+Test(sqlite_users, a_device_is_put_changed_and_taken_away)
+{
+	cr_assert_eq(device(STORE_DEVICE_PUT, 1, 1, "silent"), STORE_NOT_FOUND, "no such user");
+	cr_assert_eq(create(1, "anna", 70), STORE_OK);
+	cr_assert_eq(create(2, "bert", 71), STORE_OK);
+	cr_assert_eq(device(STORE_DEVICE_UPDATE, 1, 1, "silent"), STORE_NOT_FOUND);
+	cr_assert_eq(device(STORE_DEVICE_PUT, 1, 1, "silent"), STORE_OK);
+	cr_assert_eq(device(STORE_DEVICE_PUT, 1, 1, "visible_dm"), STORE_OK, "again");
+	cr_assert_eq(device(STORE_DEVICE_UPDATE, 1, 1, "silent"), STORE_OK);
+	cr_assert_eq(device(STORE_DEVICE_DELETE, 2, 1, ""), STORE_NOT_FOUND, "not his");
+	cr_assert_eq(device(STORE_DEVICE_DELETE, 1, 1, ""), STORE_OK);
+	cr_assert_eq(device(STORE_DEVICE_DELETE, 1, 1, ""), STORE_NOT_FOUND);
+}
+
+Test(sqlite_users, devices_over_the_limit_push_out_old_ones_never_the_new)
+{
+	unsigned there = 0;
+
+	cr_assert_eq(create(1, "anna", 70), STORE_OK);
+	for (uint8_t i = 1; i <= STORE_DEVICES_MAX + 9; i++) {
+		cr_assert_eq(device(STORE_DEVICE_PUT, 1, i, "silent"), STORE_OK);
+		cr_assert_eq(device(STORE_DEVICE_UPDATE, 1, i, "silent"), STORE_OK);
+	}
+	for (uint8_t i = 1; i <= STORE_DEVICES_MAX + 9; i++)
+		there += device(STORE_DEVICE_UPDATE, 1, i, "silent") == STORE_OK;
+	cr_assert_eq(there, STORE_DEVICES_MAX);
+}

@@ -22,7 +22,7 @@ MUTANTS = [
     ("entries before connectSuccess", "src/actors/connection.c",
      "\t\tanswer(ctx, c, cx_buf_ref(msg->buf));\n\t\tbecome(ctx, c, CX_MSG_AS(struct account_answer, msg));",
      "\t\tbecome(ctx, c, CX_MSG_AS(struct account_answer, msg));\n\t\tconnection_ping(ctx, c);", 50),
-    ("pong before the acknowledgement is stored", "src/actors/connection.c",
+    ("pong before the acknowledgement is stored", "src/actors/connection_ack.c",
      "if (c->settles == NULL)\n\t\tpong", "if (c->phase == CONNECTION_LIVE)\n\t\tpong", 50),
     ("acknowledgement answered before the log has it", "src/io/embedded_inbox.c",
      "\te->state = BOX_SETTLING;\n\tinbox_pending_add(&s->pending, &p);",
