@@ -119,6 +119,10 @@ extern const struct cx_actor_type websocket_type;
  * On failure *error_text (static or lasting) names the thing. */
 CX_NODISCARD enum cx_err websocket_setup(struct websocket_settings *settings,
                                          uint16_t *bound_port, const char **error_text);
+/* Can the pair be used?  cert NULL: yes.  *error_text (of this thread, until the next call) names the
+ * variable and the file.  Thread: any.  Blocks: on the two files. */
+CX_NODISCARD enum cx_err websocket_check_tls(const char *cert, const char *key,
+                                             const char **error_text);
 /* Main thread, after cx_runtime_stop. */
 void websocket_teardown(void);
 /* Read certificate and key again (SIGHUP); the old ones stay when the new are bad.  New connections

@@ -203,22 +203,21 @@ static enum cx_err add_adapter(struct websocket_settings *s, unsigned index)
 	                                               : CX_OK;
 }
 
-/* Is the pair good?  In a context of its own, so that a bad one changes nothing. */
-static enum cx_err check_tls(const struct websocket_settings *s, const char **error_text)
+enum cx_err websocket_check_tls(const char *cert, const char *key, const char **error_text)
 {
-	SSL_CTX *scratch;
+	SSL_CTX *scratch; /* so that a bad pair changes nothing */
 	enum cx_err err;
 
-	if (s->tls_cert_file == NULL)
+	if (cert == NULL)
 		return CX_OK;
-	if (s->tls_key_file == NULL) {
+	if (key == NULL) {
 		*error_text = "TLS_KEY_FILE: needed with TLS_CERT_FILE";
 		return CX_EINVAL;
 	}
 	scratch = SSL_CTX_new(TLS_server_method());
 	if (scratch == NULL)
 		return CX_ENOMEM;
-	err = ws_tls_load(scratch, s->tls_cert_file, s->tls_key_file, error_text);
+	err = ws_tls_load(scratch, cert, key, error_text);
 	SSL_CTX_free(scratch);
 	return err;
 }
@@ -226,7 +225,7 @@ static enum cx_err check_tls(const struct websocket_settings *s, const char **er
 static enum cx_err set_up(struct websocket_settings *s, uint16_t *bound_port,
                           const char **error_text)
 {
-	enum cx_err err = check_tls(s, error_text);
+	enum cx_err err = websocket_check_tls(s->tls_cert_file, s->tls_key_file, error_text);
 
 	for (unsigned i = 0; i < s->workers && err == CX_OK; i++)
 		err = add_adapter(s, i);
@@ -305,7 +304,8 @@ enum cx_err websocket_reload_tls(struct cx_runtime *rt, const struct cx_ref *ada
 
 	if (all_count == 0 || all[0]->tls == NULL)
 		return CX_OK;
-	err = check_tls(all[0]->settings, error_text);
+	err = websocket_check_tls(all[0]->settings->tls_cert_file,
+	                          all[0]->settings->tls_key_file, error_text);
 	for (unsigned i = 0; i < all_count && err == CX_OK; i++) {
 		struct ws_control_msg *m =
 			(struct ws_control_msg *)(void *)cx_post_new(WS_CONTROL, sizeof(*m));

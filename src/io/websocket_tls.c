@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reading and writing a connection's bytes, plain or through OpenSSL. */
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include <openssl/err.h>
@@ -22,21 +23,51 @@ void ws_tls_prepare(SSL_CTX *tls)
 	SSL_CTX_set_read_ahead(tls, 0); /* else bytes wait where no poll sees them */
 }
 
+/* OpenSSL would ask on the terminal. */
+static int no_passphrase(char *out, int room, int is_writing, void *arg)
+{
+	(void)out;
+	(void)room;
+	(void)is_writing;
+	(void)arg;
+	return -1;
+}
+
+/* A key that was refused beside the certificate: is it good alone? */
+static bool is_key(const char *path)
+{
+	SSL_CTX *alone = SSL_CTX_new(TLS_server_method());
+	bool is_good = false;
+
+	if (alone != NULL) {
+		SSL_CTX_set_default_passwd_cb(alone, no_passphrase);
+		is_good = SSL_CTX_use_PrivateKey_file(alone, path, SSL_FILETYPE_PEM) == 1;
+	}
+	SSL_CTX_free(alone);
+	return is_good;
+}
+
 enum cx_err ws_tls_load(SSL_CTX *tls, const char *cert, const char *key,
                         const char **error_text)
 {
-	enum cx_err err = CX_EINVAL;
+	static _Thread_local char text[640]; /* at the start, and on the thread that reloads */
 
-	if (SSL_CTX_use_certificate_chain_file(tls, cert) != 1)
-		*error_text = "TLS_CERT_FILE: not a readable certificate chain (PEM)";
-	else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
-		*error_text = "TLS_KEY_FILE: not a readable private key (PEM) of TLS_CERT_FILE";
-	else if (SSL_CTX_check_private_key(tls) != 1)
-		*error_text = "TLS_KEY_FILE: not the key of TLS_CERT_FILE";
-	else
-		err = CX_OK;
 	ERR_clear_error();
-	return err;
+	SSL_CTX_set_default_passwd_cb(tls, no_passphrase);
+	text[0] = '\0';
+	if (SSL_CTX_use_certificate_chain_file(tls, cert) != 1)
+		snprintf(text, sizeof(text),
+		         "TLS_CERT_FILE: %s is no readable certificate chain (PEM)", cert);
+	else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1 ||
+	         SSL_CTX_check_private_key(tls) != 1)
+		snprintf(text, sizeof(text), "TLS_KEY_FILE: %s is %s", key,
+		         is_key(key) ? "not the key of the certificate in TLS_CERT_FILE"
+		                     : "no readable private key (PEM, without a passphrase)");
+	ERR_clear_error();
+	if (text[0] == '\0')
+		return CX_OK;
+	*error_text = text;
+	return CX_EINVAL;
 }
 
 /* SSL_read or SSL_write gave n: as recv or send would have. */

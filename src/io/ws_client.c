@@ -282,13 +282,13 @@ static void finish_broken(struct ws_client *conn, int error)
 	if (conn->tls && !ws_client_tls_is_ready(conn->tls) && error != ECONNREFUSED) {
 		end.kind = WS_CLIENT_END_TLS;
 		ws_client_tls_error(conn->tls, reason, sizeof(reason));
-		snprintf(end.text, sizeof(end.text), "the TLS handshake failed: %s",
-		         reason[0] ? reason : "the server closed the connection");
+		snprintf(end.text, sizeof(end.text), "the TLS handshake failed: %s", reason);
 	} else if (conn->state == UPGRADING) {
 		end.kind = error ? WS_CLIENT_END_CONNECT : WS_CLIENT_END_HTTP;
-		snprintf(end.text, sizeof(end.text), "%s%s",
+		snprintf(end.text, sizeof(end.text), "%s%s%s",
 		         error ? "no connection: " : "the server closed it before the upgrade",
-		         error ? strerror(error) : "");
+		         error ? strerror(error) : "",
+		         conn->tls || (error && error != ECONNRESET) ? "" : " (try wss://)");
 	} else {
 		snprintf(end.text, sizeof(end.text), "the connection broke: %s",
 		         error ? strerror(error) : "ended without a close frame");

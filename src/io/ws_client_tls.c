@@ -177,7 +177,11 @@ bool ws_client_tls_is_ready(const struct ws_client_tls *tls)
 
 void ws_client_tls_error(const struct ws_client_tls *tls, char *text, size_t size)
 {
-	snprintf(text, size, "%s", tls->error);
+	const bool is_trust = strncmp(tls->error, "certificate", 11) == 0;
+
+	snprintf(text, size, "%.80s%s",
+	         tls->error[0] ? tls->error : "the server closed the connection",
+	         is_trust ? "" : " (does it speak TLS? try ws://)");
 }
 
 void ws_client_tls_shutdown(struct ws_client_tls *tls)

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "io/websocket.h"
 #include "roles/config_table.h"
 
 /* Tables of the event loop and of libwebsockets grow with the limit of descriptors, used or
@@ -114,6 +115,7 @@ static unsigned derive_network(struct config *c, FILE *err)
 {
 	unsigned char addr[sizeof(struct in6_addr)];
 	size_t len = strlen(c->bind);
+	const char *why = "TLS: out of memory";
 	unsigned errors = 0;
 
 	if (c->bind[0] == '[' && c->bind[len - 1] == ']')
@@ -130,6 +132,11 @@ static unsigned derive_network(struct config *c, FILE *err)
 	}
 	errors += check_readable("TLS_CERT_FILE", c->tls_cert_file, err);
 	errors += check_readable("TLS_KEY_FILE", c->tls_key_file, err);
+	if (errors == 0 &&
+	    websocket_check_tls(c->tls_cert_file, c->tls_key_file, &why) != CX_OK) {
+		fprintf(err, "%s\n", why);
+		errors++;
+	}
 	return errors;
 }
 

@@ -107,10 +107,9 @@ static int run_check_config(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	errors = config_load(&c, stderr);
-	if (errors == 0) {
+	if (errors == 0)
 		config_print_values(&c, stdout);
-		errors = config_check_role(&c, "all", stderr);
-	}
+	errors += config_check_role(&c, "all", stderr);
 	for (size_t i = 0; errors == 0 && i < c.note_count; i++)
 		fprintf(stderr, "note: %s has no effect here\n", c.notes[i].name);
 	config_free(&c);
@@ -182,6 +181,20 @@ static void print_usage(FILE *out)
 	}
 }
 
+/* `construct all --help` */
+static int print_command(const struct command *cmd)
+{
+	printf("usage: construct %s\n\n%s.  It takes no arguments: settings are environment\n"
+	       "variables, listed by `construct --help`.\n",
+	       cmd->name, cmd->help != NULL ? cmd->help : cmd->name);
+	return 0;
+}
+
+static bool is_help(const char *text)
+{
+	return strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0;
+}
+
 static int print_help(void)
 {
 	print_usage(stdout);
@@ -231,6 +244,8 @@ int main(int argc, char **argv)
 		print_usage(stderr);
 		return EXIT_USAGE;
 	}
+	if (cmd->arguments == ARGS_NONE && argc == 3 && cmd->run && is_help(argv[2]))
+		return print_command(cmd);
 	if (cmd->arguments == ARGS_NONE && argc > 2) {
 		fprintf(stderr,
 		        "construct: %s takes no arguments; settings are environment "

@@ -151,6 +151,9 @@ async def usage(t):
     equal(code, 0, "--help")
     for word in ("all", "echo", "probe", "bench", "check-config", "PORT", "DATABASE_URL"):
         check(word in out, f"--help names {word}", out[:300])
+    for word in ("all", "echo", "check-config", "probe", "bench"):
+        code, out, err = await command(t, word, "--help")
+        check(code == 0 and word in out, f"{word} --help", code, out, err)
     code, out, _ = await command(t, "--version")
     check(code == 0 and out.strip(), "--version", code, out)
     code, out, err = await command(t, "frobnicate")

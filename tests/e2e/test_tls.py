@@ -4,7 +4,7 @@ import asyncio
 import os
 import ssl
 
-from harness import Client, Raw, check, equal, test
+from harness import Client, Raw, check, command, equal, test
 
 
 async def certificate(folder):
@@ -67,6 +67,32 @@ async def tls(t):
     code, _ = await s.stop()
     equal(code, 0, "exit code")
     equal(await a.close_code(), 1012, "close code")
+
+
+@test("a certificate and a key that do not fit are named before anything starts")
+async def unfit(t):
+    folder, other = t.suite.tmp_path("tls-unfit"), t.suite.tmp_path("tls-unfit-2")
+    env, _ = await certificate(folder)
+    await certificate(other)
+    base = {"DATABASE_URL": f"sqlite:{folder}/data/construct.db", "BIND": "127.0.0.1", "PORT": "0"}
+    code, out, err = await command(t, "check-config", env=base | env)
+    equal(code, 0, f"a good pair {(out + err)[-200:]}")
+    for variable, file in (("TLS_KEY_FILE", other / "key.pem"), ("TLS_KEY_FILE", folder / "cert.pem"),
+                           ("TLS_CERT_FILE", folder / "key.pem"), ("TLS_CERT_FILE", folder / "none")):
+        for what in ("check-config", "all"):
+            code, out, err = await command(t, what, env=base | env | {variable: str(file)}, timeout=20)
+            equal(code, 78, f"{what} with {variable}={file.name}")
+            check(variable in out + err and str(file) in out + err, "variable and file", out + err)
+    check(not (folder / "data").exists(), "nothing was made")
+
+
+@test("probe with ws:// against TLS, and the other way round, says what to try", timeout=60)
+async def hints(t):
+    env, _ = await certificate(t.suite.tmp_path("tls-hints"))
+    plain, tls_ = await t.private("plain"), await t.private("tls-hints", **env)
+    for url, hint in ((f"wss://127.0.0.1:{plain.port}/", "ws://"), (f"ws://127.0.0.1:{tls_.port}/", "wss://")):
+        code, out, err = await command(t, "probe", url, timeout=30)
+        check(code != 0 and f"try {hint}" in out + err, "the hint", out + err)
 
 
 @test("old TLS versions are refused")
