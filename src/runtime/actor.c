@@ -42,6 +42,8 @@ static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned an
 		ck_stack_init(&chunk[i].mail);
 		ck_stack_init(&chunk[i].control);
 		chunk[i].slot = n * CX__CHUNK + i;
+		atomic_store_explicit(&chunk[i].gen, 2,
+		                      memory_order_relaxed); /* CX_NOBODY is 0 */
 		chunk[i].home = home->index;
 		chunk[i].any = (uint8_t)any;
 		chunk[i].free_next = i + 1 < CX__CHUNK ? &chunk[i + 1] : NULL;
@@ -282,12 +284,16 @@ static void go_down(struct cx_worker *w, struct cx__actor *a, struct cx_ref self
 	}
 }
 
-static void bounce_all(struct cx_worker *w, struct cx_msg **head)
+static void bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_msg **head)
 {
 	while (*head != NULL) {
 		struct cx_msg *msg = *head;
 
 		*head = msg->link;
+		if (msg->flags & CX__LOCAL)
+			cx__add_local(a, -1);
+		else
+			a->taken++;
 		cx__dead_letter(w->rt, w, msg);
 	}
 }
@@ -297,7 +303,6 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 	const struct cx_actor_type *type = a->kind->type;
 	const struct cx_ref self = { a->slot,
 		                     atomic_load_explicit(&a->gen, memory_order_relaxed) };
-	int32_t dropped = 0;
 
 	if (a->status == CX__LIVE && type->stop != NULL)
 		type->stop(&w->ctx, a->state);
@@ -313,20 +318,15 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 	atomic_store_explicit(&a->gen, self.gen + 1, memory_order_release);
 	notify_watchers(w, a, self);
 	cx__drain(a);
-	for (struct cx_msg *m = a->mail_head; m != NULL; m = m->link)
-		dropped++;
-	for (struct cx_msg *m = a->control_head; m != NULL; m = m->link)
-		dropped++;
-	bounce_all(w, &a->control_head);
-	bounce_all(w, &a->mail_head);
+	bounce_all(w, a, &a->control_head);
+	bounce_all(w, a, &a->mail_head);
 	cx__pool_give(a->state_owner, a->state, a->state_cls);
 	a->state = NULL;
 	a->ending = 0;
 	a->reason = CX_OK;
 	a->supervisor = CX_NOBODY;
 	cx__count(&w->counts[a->kind->index].ended, 1);
-	/* The turn's own messages are taken off by run_turn, after which the slot may be reused. */
-	atomic_fetch_sub_explicit(&a->depth, dropped, memory_order_acq_rel);
+	/* What came over the stacks is taken off depth after the turn (rule 2). */
 	give_slot(w->rt, a);
 }
 

@@ -43,7 +43,7 @@ uint64_t cx__ask_open(struct cx_worker *w, struct cx__actor *a, uint32_t timeout
 		ask->next->prev = &ask->next;
 	a->asks = ask;
 	ask->deadline.msg_type = 0;
-	ask->deadline.due_ms = w->now_ms + timeout_ms + 1;
+	ask->deadline.due_ms = cx__now_ms(w) + timeout_ms + 1;
 	cx__wheel_add(&w->wheel, &ask->deadline);
 	return ask->corr;
 }

@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the runtime share.  Reading order: mailbox.h, actor.c, worker.c.
+/* What the files of the runtime share.  Reading order: mailbox.c, actor.c, worker.c.
+ *
+ * Messages reach an actor on two ways: what its own worker sends is appended to a plain list (direct
+ * hand-over: no atomic operation), all else goes over a lock-free stack.
  *
  * Scheduling rules (asserts and tests cite them):
- * 1. depth counts the messages pushed and not yet handled, of both lanes.
- * 2. Whoever moves depth from 0 up makes the actor runnable; nobody else does, except that a
- *    parked actor (being restarted) is made runnable by a control message.
- * 3. So depth > 0 <=> queued once, or running, or parked: one runner at a time.
+ * 1. depth counts the messages that came over the stacks and are not yet taken off it, of both
+ *    lanes; local_depth those of the home worker.
+ * 2. Whoever moves depth from 0 up holds the actor's one token and brings it to the home worker
+ *    (inject stack; for an actor of any worker: a run queue).  The token rests there while
+ *    depth > 0, and is gone when the runner takes depth back to 0.  The runner takes handled messages
+ *    off depth only while the token is with it: before, the sender may still be linking the actor.
+ * 3. An actor with a home is run by its home worker only, so one runner at a time; `queued` keeps it in
+ *    the run queue once.  An actor of any worker is run by who holds its token.
  * 4. A slot's memory lives as long as the runtime; `gen` is even while it is free, odd while an actor
  *    lives in it.  A message carries the generation it was sent to, and is a dead letter when that
- *    is not the slot's at dispatch. */
+ *    is not the slot's at dispatch.
+ * 5. A parked actor (failed, waits to be restarted) keeps its token in `parked`: the next control
+ *    message over the stack takes it from there.
+ * 6. One sender's messages to one receiver take one way: the list when both live on one worker, the
+ *    stack otherwise; actors of any worker always use the stack. */
 #ifndef CX_RUNTIME_INTERNAL_H
 #define CX_RUNTIME_INTERNAL_H
 
@@ -38,6 +49,7 @@ enum cx__flag {
 	CX__FINAL = 4,  /* an answer whose ask was already taken from the table */
 	CX__TIMER = 8,  /* seq must still be the timer's */
 	CX__OFFLOADED = 16,
+	CX__LOCAL = 32, /* came over the list, not the stack */
 };
 
 /* Messages of the runtime's own that no user sees. */
@@ -76,28 +88,34 @@ struct cx__kind {
 };
 
 struct cx__actor {
-	/* written by senders */
+	/* written by senders, beside what they read and hardly anybody writes */
 	_Alignas(64) ck_stack_t mail;
 	ck_stack_t control;
+	ck_stack_entry_t inject;         /* link in the home's inject stack */
+	_Atomic(struct cx__kind *) kind; /* written by spawn; late senders may still look */
 	_Atomic int32_t depth;
 	_Atomic uint32_t gen;
 	_Atomic uint32_t parked;
-	/* written by whoever runs it */
-	_Alignas(64) ck_stack_entry_t runnable; /* link in an inject stack or run queue */
-	struct cx_msg *mail_head, *mail_tail;   /* drained, in order */
+	uint16_t home; /* worker index */
+	uint8_t any;   /* of the slot, for good: may run on every worker (else only at home) */
+	/* written by whoever runs it: the home worker, or who took it from a run queue */
+	_Alignas(64) struct cx__actor *run_next; /* in the run queue */
+	struct cx_msg *mail_head, *mail_tail;    /* in order: local ones, and drained */
 	struct cx_msg *control_head, *control_tail;
 	void *state;
-	_Atomic(struct cx__kind *) kind; /* written by spawn; late senders may still look */
 	struct cx__pool *state_owner;
 	struct cx_timer *timers;
 	struct cx__ask *asks;
 	struct cx__watcher *watchers;
 	struct cx_ref supervisor;
 	struct cx__actor *free_next; /* a free slot may still be queued, for late messages */
+	_Atomic int32_t local_depth; /* relaxed: figures read it */
 	uint32_t slot;
-	uint16_t home; /* worker index */
+	int32_t taken; /* handled, but not yet taken off depth (rule 2) */
 	uint16_t state_cls;
-	uint8_t any; /* of the slot, for good: may run on every worker (else only at home) */
+	uint8_t queued;    /* in the run queue */
+	uint8_t has_token; /* rule 2 */
+	uint8_t is_parked; /* we put the token into `parked` */
 	uint8_t status;
 	uint8_t ending; /* set by cx_stop / cx_fail */
 	uint8_t reason; /* enum cx_err */
@@ -113,6 +131,14 @@ struct cx__kind_count {
 static inline void cx__count(_Atomic uint64_t *c, uint64_t n)
 {
 	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+	                      memory_order_relaxed);
+}
+
+/* Thread: the home worker's. */
+static inline void cx__add_local(struct cx__actor *a, int32_t n)
+{
+	atomic_store_explicit(&a->local_depth,
+	                      atomic_load_explicit(&a->local_depth, memory_order_relaxed) + n,
 	                      memory_order_relaxed);
 }
 
@@ -149,8 +175,11 @@ struct cx_worker {
 	uint32_t run_len;
 	uint16_t index;
 	uint8_t dedicated; /* an actor's own thread: no loop of the user's, no stealing */
-	uint64_t now_ns, now_ms;
+	uint64_t now_ns;   /* ask cx__now_ns */
 	int64_t wall_ms;
+	uint32_t turn_number;
+	uint32_t untimed;   /* one turn in this + 1 is timed */
+	uint8_t now_is_old; /* a turn was run since the clock was read */
 	uint64_t random;
 	uint32_t
 		turn_limit; /* messages; 0: the type's alone (the simulator cuts turns short) */
@@ -232,6 +261,19 @@ void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx_
 void *cx__worker_main(void *worker);
 void cx__worker_clock(struct cx_worker *w);
 struct cx_worker *cx__worker_here(void);
+/* Monotonic ns, read now. */
+uint64_t cx__clock_of(const struct cx_worker *w);
+/* Put an actor of this worker into its run queue, if it is not there. */
+void cx__queue_local(struct cx_worker *w, struct cx__actor *a);
+/* Monotonic ns, read once a turn at most. */
+uint64_t cx__now_ns(struct cx_worker *w);
+static inline uint64_t cx__now_ms(struct cx_worker *w)
+{
+	return cx__now_ns(w) / 1000000;
+}
+
+/* turn.c */
+void cx__worker_turn(struct cx_worker *w, struct cx__actor *a);
 
 /* timer.c */
 void cx__timer_fire(void *worker, struct cx_timer *timer);
@@ -244,7 +286,6 @@ void cx__worker_gather(struct cx_worker *w);
 struct cx__actor *cx__runnable_first(const struct cx_worker *w);
 struct cx__actor *cx__runnable_next(const struct cx__actor *a);
 void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a);
-void cx__worker_turn(struct cx_worker *w, struct cx__actor *a);
 void cx__worker_end_actors(struct cx_worker *w);
 
 /* runtime.c */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Mailbox: two intrusive stacks (ordinary, control) that many threads push and the runner takes
- * whole, and one depth that is bound, scheduling edge and figure (internal.h, rules 1 to 3).
+/* Mailbox: two lists (ordinary, control) that the home worker appends to, two intrusive stacks that
+ * all other threads push and the runner takes whole, and one depth of these that is bound, scheduling
+ * edge and figure (internal.h, rules 1 to 3).
  *
  * "Add first, undo when full" would be shorter and wrong: the undo can bring depth to 0 while the
  * actor is queued, the next sender sees 0 and queues it twice.  So full is decided before the add,
@@ -11,6 +12,7 @@
 #include "runtime/annotate.h"
 #include "runtime/internal.h"
 
+_Static_assert(sizeof(struct cx__actor) <= 192, "an idle actor stays under 256 bytes");
 _Static_assert(offsetof(struct cx_msg, link) == 0 && sizeof(ck_stack_entry_t) == sizeof(void *),
                "a message is its own stack entry");
 
@@ -101,11 +103,59 @@ static enum cx_err refuse(struct cx_runtime *rt, struct cx_worker *here, struct 
 	return err;
 }
 
+/* Rule 6. */
+static bool is_local(const struct cx_worker *here, const struct cx__actor *a,
+                     enum cx__lane lane)
+{
+	if (here == NULL || a->home != here->index || a->any)
+		return false;
+	return lane == CX__CONTROL || (here->ctx.actor != NULL && !here->ctx.actor->any);
+}
+
+static bool is_full(const struct cx__actor *a, const _Atomic int32_t *depth)
+{
+	return atomic_load_explicit(depth, memory_order_relaxed) >=
+	       (int32_t)a->kind->type->mailbox_cap;
+}
+
+static void push_local(struct cx_worker *here, struct cx__actor *a, struct cx_msg *msg,
+                       enum cx__lane lane)
+{
+	struct cx_msg **head = lane == CX__CONTROL ? &a->control_head : &a->mail_head;
+	struct cx_msg **tail = lane == CX__CONTROL ? &a->control_tail : &a->mail_tail;
+
+	msg->flags |= CX__LOCAL;
+	msg->link = NULL;
+	if (*head == NULL)
+		*head = msg;
+	else
+		(*tail)->link = msg;
+	*tail = msg;
+	cx__add_local(a, 1);
+	cx__queue_local(here, a);
+}
+
+static void push_shared(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a,
+                        struct cx_msg *msg, enum cx__lane lane)
+{
+	/* acq_rel: whoever sees depth 0 -> 1 also sees what the last runner left in the actor */
+	const int32_t before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
+
+	cx__stack_push(lane == CX__CONTROL ? &a->control : &a->mail,
+	               (ck_stack_entry_t *)(void *)msg);
+	if (before == 0)
+		cx__make_runnable(here, rt, a);
+	else if (lane == CX__CONTROL && atomic_load(&a->parked) != 0 &&
+	         atomic_exchange(&a->parked, 0) !=
+	                 0) /* rule 5; pairs with the re-check in park */
+		cx__make_runnable(here, rt, a);
+}
+
 enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx_ref to,
                         struct cx_msg *msg, enum cx__lane lane)
 {
 	struct cx__actor *a = cx__actor_at(rt, to.slot);
-	int32_t before;
+	bool local;
 
 	/* acquire: pairs with the release in cx__spawn, a->kind is set */
 	if (a == NULL || atomic_load_explicit(&a->gen, memory_order_acquire) != to.gen) {
@@ -124,20 +174,14 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 			return CX_OK;
 		}
 	}
-	if (lane == CX__BOUNDED && atomic_load_explicit(&a->depth, memory_order_relaxed) >=
-	                                   (int32_t)a->kind->type->mailbox_cap)
+	local = is_local(here, a, lane);
+	if (lane == CX__BOUNDED && is_full(a, local ? &a->local_depth : &a->depth))
 		return refuse(rt, here, a, msg, CX_EFULL);
 	msg->to = to;
-	/* acq_rel: whoever sees depth 0 -> 1 also sees what the last runner left in the actor */
-	before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
-	cx__stack_push(lane == CX__CONTROL ? &a->control : &a->mail,
-	               (ck_stack_entry_t *)(void *)msg);
-	if (before == 0)
-		cx__make_runnable(here, rt, a);
-	else if (lane == CX__CONTROL && atomic_load(&a->parked) != 0 &&
-	         atomic_exchange(&a->parked, 0) !=
-	                 0) /* rule 2; pairs with the re-check in run_turn */
-		cx__make_runnable(here, rt, a);
+	if (local)
+		push_local(here, a, msg, lane);
+	else
+		push_shared(rt, here, a, msg, lane);
 	return CX_OK;
 }
 

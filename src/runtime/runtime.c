@@ -23,7 +23,7 @@ static struct cx_worker *worker_new(struct cx_runtime *rt, unsigned index, uint6
 	w->pool = cx__pool_new();
 	w->random = (seed + index) * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	cx__worker_clock(w);
-	cx__wheel_init(&w->wheel, w->now_ms);
+	cx__wheel_init(&w->wheel, cx__now_ms(w));
 	return w;
 }
 

@@ -224,7 +224,7 @@ static bool skip_to_timer(struct cx_sim *s)
 
 		if (w->wheel.count == 0)
 			continue;
-		wait_ms = cx__wheel_wait_ms(&w->wheel, w->now_ms, WAIT_MAX_MS);
+		wait_ms = cx__wheel_wait_ms(&w->wheel, w->now_ns / 1000000, WAIT_MAX_MS);
 		least = wait_ms < least ? wait_ms : least;
 	}
 	if (least == UINT64_MAX)

@@ -59,7 +59,7 @@ void cx_timer_arm(struct cx_ctx *ctx, struct cx_timer *timer, uint64_t after_ms,
 	cx_timer_cancel(ctx, timer);
 	timer->actor = a;
 	timer->msg_type = msg_type;
-	timer->due_ms = ctx->worker->now_ms + after_ms + 1;
+	timer->due_ms = cx__now_ms(ctx->worker) + after_ms + 1;
 	timer->owner_next = a->timers;
 	timer->owner_prev = &a->timers;
 	if (timer->owner_next != NULL)

@@ -13,8 +13,6 @@
 #include "runtime/annotate.h"
 #include "runtime/internal.h"
 
-#define CLOCK_EVERY 16  /* messages between looks at the clock inside a turn */
-#define TURN_NS 2000000 /* a turn ends after this, whatever waits */
 #define SLEEP_MAX_MS 60000
 
 static _Thread_local struct cx_worker *here_worker;
@@ -32,7 +30,7 @@ uint64_t cx__clock_ns(void)
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-static uint64_t clock_ns(const struct cx_worker *w)
+uint64_t cx__clock_of(const struct cx_worker *w)
 {
 	return w->rt->sim != NULL ? cx__sim_now_ns(w->rt->sim) : cx__clock_ns();
 }
@@ -41,14 +39,23 @@ void cx__worker_clock(struct cx_worker *w)
 {
 	struct timespec t;
 
-	w->now_ns = clock_ns(w);
-	w->now_ms = w->now_ns / 1000000;
+	w->now_ns = cx__clock_of(w);
+	w->now_is_old = 0;
 	if (w->rt->sim != NULL) {
 		w->wall_ms = cx__sim_wall_ms(w->rt->sim);
 		return;
 	}
 	clock_gettime(CLOCK_REALTIME, &t);
 	w->wall_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+uint64_t cx__now_ns(struct cx_worker *w)
+{
+	if (w->now_is_old) {
+		w->now_ns = cx__clock_of(w);
+		w->now_is_old = 0;
+	}
+	return w->now_ns;
 }
 
 static void wake(struct cx_worker *w)
@@ -61,19 +68,21 @@ static void wake(struct cx_worker *w)
 
 static void push_local(struct cx_worker *w, struct cx__actor *a)
 {
-	a->runnable.next = NULL;
+	a->run_next = NULL;
 	if (w->run_tail == NULL)
 		w->run_head = a;
 	else
-		w->run_tail->runnable.next = &a->runnable;
+		w->run_tail->run_next = a;
 	w->run_tail = a;
 	w->run_len++;
 }
 
-static struct cx__actor *actor_of(ck_stack_entry_t *link)
+void cx__queue_local(struct cx_worker *w, struct cx__actor *a)
 {
-	return (struct cx__actor *)(void *)((uint8_t *)link -
-	                                    offsetof(struct cx__actor, runnable));
+	if (a->queued)
+		return;
+	a->queued = 1;
+	push_local(w, a);
 }
 
 static struct cx__actor *pop_local(struct cx_worker *w)
@@ -82,11 +91,17 @@ static struct cx__actor *pop_local(struct cx_worker *w)
 
 	if (a == NULL)
 		return NULL;
-	w->run_head = a->runnable.next == NULL ? NULL : actor_of(a->runnable.next);
+	w->run_head = a->run_next;
 	if (w->run_head == NULL)
 		w->run_tail = NULL;
 	w->run_len--;
 	return a;
+}
+
+static struct cx__actor *actor_of(ck_stack_entry_t *inject)
+{
+	return (struct cx__actor *)(void *)((uint8_t *)inject -
+	                                    offsetof(struct cx__actor, inject));
 }
 
 /* An actor that may run anywhere: where it was made runnable, unless somebody idle takes it. */
@@ -107,202 +122,51 @@ static void push_any(struct cx_worker *w, struct cx__actor *a)
 	}
 }
 
+/* The token arrived at the home worker (rule 2). */
+static void take_token(struct cx_worker *w, struct cx__actor *a)
+{
+	a->has_token = 1;
+	a->is_parked = 0;
+	cx__queue_local(w, a);
+}
+
 void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx__actor *a)
 {
 	struct cx_worker *home = rt->worker[a->home];
 
 	if (a->any && here != NULL && !here->dedicated) {
 		push_any(here, a);
-	} else if (home == here) {
-		push_local(here, a);
+	} else if (home == here && !a->any) {
+		take_token(here, a);
 	} else {
-		cx__stack_push(&home->inject, &a->runnable);
+		cx__stack_push(&home->inject, &a->inject);
 		wake(home);
 	}
 }
 
 static void take_injected(struct cx_worker *w)
 {
-	struct cx__actor *first = NULL;
-	ck_stack_entry_t *entry;
+	ck_stack_entry_t *entry, *first = NULL;
 
 	if (cx__stack_is_empty(&w->inject))
 		return;
 	entry = cx__stack_take_all(&w->inject);
 	while (entry != NULL) { /* newest first: turn round */
-		struct cx__actor *a = actor_of(entry);
+		ck_stack_entry_t *next = entry->next;
 
-		entry = entry->next;
-		a->runnable.next = first == NULL ? NULL : &first->runnable;
-		first = a;
+		entry->next = first;
+		first = entry;
+		entry = next;
 	}
 	while (first != NULL) {
-		struct cx__actor *a = first;
+		struct cx__actor *a = actor_of(first);
 
-		first = a->runnable.next == NULL ? NULL : actor_of(a->runnable.next);
+		first = first->next; /* now the link may be used again */
 		if (a->any)
 			push_any(w, a);
 		else
-			push_local(w, a);
+			take_token(w, a);
 	}
-}
-
-static bool is_stale(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
-{
-	if (msg->flags & CX__TIMER) {
-		const struct cx_msg_timer *t = (const struct cx_msg_timer *)(const void *)msg;
-
-		return t->timer->seq != msg->seq;
-	}
-	if ((msg->flags & CX__ANSWER) && !(msg->flags & CX__FINAL) &&
-	    !cx__ask_close(w, a, msg->corr)) {
-		cx__count(&w->counts[a->kind->index].late, 1);
-		return true;
-	}
-	return false;
-}
-
-static void call_handler(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
-{
-	struct cx__kind *kind = a->kind;
-	const unsigned n = kind->map[msg->type];
-	const struct cx_handler *handler;
-
-	if (n == 0) {
-		cx__count(&w->counts[kind->index].unhandled, 1);
-		return;
-	}
-	handler = &kind->type->handlers[n - 1];
-	cx_assert(handler->size == msg->size);
-	handler->fn(&w->ctx, a->state, msg);
-}
-
-/* The message is handled, or not for this actor; then freed. */
-static void dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg)
-{
-	struct cx__kind *kind = a->kind;
-	const uint64_t n = atomic_load_explicit(&w->dispatched, memory_order_relaxed);
-
-	/* relaxed: our own write, or a slot whose spawner's START we have drained */
-	if (msg->to.gen != atomic_load_explicit(&a->gen, memory_order_relaxed)) {
-		cx__count(&w->counts[kind->index].dead, 1);
-		cx__dead_letter(w->rt, w, msg);
-		return;
-	}
-	atomic_store_explicit(&w->doing_kind, kind->index, memory_order_relaxed);
-	atomic_store_explicit(&w->doing_type, msg->type, memory_order_relaxed);
-	atomic_store_explicit(&w->dispatched, n + 1, memory_order_relaxed);
-	switch (msg->type) {
-	case CX_MSG_START:
-	case CX_MSG_RESTART:
-		cx__actor_start(w, a, msg);
-		break;
-	case CX_MSG_STOP:
-		cx_stop(&w->ctx);
-		break;
-	case CX__MSG_WATCH:
-		cx__watch_add(w, a, msg);
-		break;
-	case CX__MSG_CRASH:
-		if (a->status == CX__LIVE)
-			cx_fail(&w->ctx, CX_MSG_AS(struct cx__failed, msg)->reason);
-		break;
-	default:
-		if (a->status == CX__LIVE && !is_stale(w, a, msg))
-			call_handler(w, a, msg);
-		break;
-	}
-	atomic_store_explicit(&w->dispatched, n + 2, memory_order_relaxed);
-	cx__msg_free(msg);
-}
-
-static struct cx_msg *pop(struct cx_msg **head)
-{
-	struct cx_msg *msg = *head;
-
-	*head = msg->link;
-	return msg;
-}
-
-static int32_t run_messages(struct cx_worker *w, struct cx__actor *a)
-{
-	struct cx__kind *kind = a->kind;
-	const uint64_t began_ns = w->now_ns;
-	uint32_t limit = kind->type->batch_max > 0 ? kind->type->batch_max : CX__BATCH;
-	int32_t handled = 0;
-
-	if (w->turn_limit != 0 && w->turn_limit < limit)
-		limit = w->turn_limit;
-	while (a->control_head != NULL && !a->ending) {
-		dispatch(w, a, pop(&a->control_head));
-		handled++;
-	}
-	for (uint32_t n = 0; n < limit && a->mail_head != NULL && !a->ending; n++) {
-		if (a->status == CX__DOWN)
-			break;
-		dispatch(w, a, pop(&a->mail_head));
-		handled++;
-		if (n % CLOCK_EVERY == CLOCK_EVERY - 1 && !w->dedicated &&
-		    clock_ns(w) - began_ns > TURN_NS)
-			break;
-	}
-	return handled;
-}
-
-static void note_depth(struct cx_worker *w, struct cx__actor *a)
-{
-	_Atomic uint32_t *max = &w->counts[a->kind->index].depth_max;
-	const int32_t depth = atomic_load_explicit(&a->depth, memory_order_relaxed);
-
-	if (depth > (int32_t)atomic_load_explicit(max, memory_order_relaxed))
-		atomic_store_explicit(max, (uint32_t)depth, memory_order_relaxed);
-}
-
-/* After a turn: idle, queued again, or parked (rules 2 and 3). */
-static void settle(struct cx_worker *w, struct cx__actor *a, int32_t handled, bool is_down)
-{
-	/* acq_rel: pairs with the add in cx__deliver */
-	const int32_t left =
-		atomic_fetch_sub_explicit(&a->depth, handled, memory_order_acq_rel) - handled;
-
-	cx_assert(left >= 0);
-	if (left == 0)
-		return;
-	if (!is_down) {
-		cx__make_runnable(w, w->rt, a);
-		return;
-	}
-	atomic_exchange(&a->parked, 1);
-	/* pairs with cx__deliver: a control message pushed meanwhile is seen here or sees parked */
-	if (!cx__stack_is_empty(&a->control) && atomic_exchange(&a->parked, 0) != 0)
-		cx__make_runnable(w, w->rt, a);
-}
-
-void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
-{
-	const uint64_t began_ns = w->now_ns;
-	struct cx__kind_count *count;
-	int32_t handled;
-
-	cx__drain(a);
-	note_depth(w, a);
-	count = &w->counts[a->kind->index];
-	w->ctx.actor = a;
-	handled = run_messages(w, a);
-	if (a->status == CX__LIVE && a->kind->type->batch_end != NULL && handled > 0)
-		a->kind->type->batch_end(&w->ctx, a->state);
-	if (a->ending)
-		cx__actor_end(w, a);
-	w->ctx.actor = NULL;
-	w->now_ns = clock_ns(w);
-	w->now_ms = w->now_ns / 1000000;
-	cx__count(&count->messages, (uint64_t)handled);
-	cx__count(&count->turns, 1);
-	cx__count(&count->busy_ns, w->now_ns - began_ns);
-	cx__count(&w->turns, 1);
-	cx__count(&w->busy_ns, w->now_ns - began_ns);
-	/* An ended actor's slot may have been spawned into already, but nobody runs it before this. */
-	settle(w, a, handled, a->status == CX__DOWN);
 }
 
 /* The two queues in turn, so that neither starves the other. */
@@ -335,9 +199,10 @@ static struct cx__actor *steal(struct cx_worker *w)
 
 static void run_round(struct cx_worker *w)
 {
-	const uint64_t began_ns = w->now_ns;
+	const uint64_t began_ns = cx__now_ns(w);
+	unsigned turns = 0;
 
-	for (unsigned turns = 0; turns < CX__TURNS_A_POLL; turns++) {
+	for (; turns < CX__TURNS_A_POLL; turns++) {
 		struct cx__actor *a;
 
 		take_injected(w);
@@ -345,11 +210,13 @@ static void run_round(struct cx_worker *w)
 		if (a == NULL)
 			a = steal(w);
 		if (a == NULL)
-			return;
+			break;
 		cx__worker_turn(w, a);
-		if (w->now_ns - began_ns > CX__ROUND_NS)
-			return;
+		if (w->now_ns - began_ns > CX__ROUND_NS) /* as of the last timed turn */
+			break;
 	}
+	if (turns > 0)
+		cx__count(&w->busy_ns, cx__now_ns(w) - began_ns);
 }
 
 static bool has_work(struct cx_worker *w)
@@ -370,7 +237,8 @@ static void poll_loop(struct cx_worker *w)
 	if (!has_work(w)) {
 		atomic_exchange(&w->sleeping, 1); /* see the head of this file */
 		if (!has_work(w))
-			timeout_ms = (int)cx__wheel_wait_ms(&w->wheel, w->now_ms, SLEEP_MAX_MS);
+			timeout_ms =
+				(int)cx__wheel_wait_ms(&w->wheel, cx__now_ms(w), SLEEP_MAX_MS);
 		if (timeout_ms > 0)
 			cx__count(&w->sleeps, 1);
 	}
@@ -405,7 +273,7 @@ void cx__worker_enter(struct cx_worker *w)
 void cx__worker_tick(struct cx_worker *w)
 {
 	cx__worker_clock(w);
-	cx__wheel_advance(&w->wheel, w->now_ms, cx__timer_fire, w);
+	cx__wheel_advance(&w->wheel, cx__now_ms(w), cx__timer_fire, w);
 	atomic_store_explicit(&w->timers, w->wheel.count, memory_order_relaxed);
 }
 
@@ -427,7 +295,7 @@ struct cx__actor *cx__runnable_first(const struct cx_worker *w)
 
 struct cx__actor *cx__runnable_next(const struct cx__actor *a)
 {
-	return a->runnable.next == NULL ? NULL : actor_of(a->runnable.next);
+	return a->run_next;
 }
 
 void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a)
@@ -439,7 +307,7 @@ void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a)
 	if (before == NULL)
 		w->run_head = cx__runnable_next(a);
 	else
-		before->runnable.next = a->runnable.next;
+		before->run_next = a->run_next;
 	if (w->run_tail == a)
 		w->run_tail = before;
 	w->run_len--;
@@ -524,12 +392,12 @@ unsigned cx_worker_count(const struct cx_ctx *ctx)
 
 uint64_t cx_now_ms(const struct cx_ctx *ctx)
 {
-	return ctx->worker->now_ms;
+	return cx__now_ms(ctx->worker);
 }
 
 uint64_t cx_now_ns(const struct cx_ctx *ctx)
 {
-	return ctx->worker->now_ns;
+	return cx__now_ns(ctx->worker);
 }
 
 int64_t cx_wall_ms(const struct cx_ctx *ctx)
