@@ -122,7 +122,7 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime conformance e2e fault lint format check-headers check-install docs deps library \
+	bench-runtime conformance e2e fault lint format check-headers check-install docs deps library man \
 	install install-library uninstall clean help \
 	tests-build stress-build fuzz-build bench-build
 
@@ -328,16 +328,25 @@ docs: all
 bindir = $(DESTDIR)$(PREFIX)/bin
 libdir = $(DESTDIR)$(PREFIX)/lib
 incdir = $(DESTDIR)$(PREFIX)/include/cx
+mandir = $(DESTDIR)$(PREFIX)/share/man
 CX_HEADERS := $(wildcard include/cx/*.h include/cx/*.def)
+MAN := $(B)/man
+
+# Section 3 is made from the headers' comments, section 7 is written by hand.
+$(MAN)/stamp: ops/man.py docs/man/cx.7 $(CX_HEADERS) VERSION
+	@rm -rf $(MAN) && mkdir -p $(MAN)
+	$(call say,MAN,$(MAN))
+	$(Q)python3 ops/man.py $(MAN) && touch $@
+man: $(MAN)/stamp
 
 install: all install-library
 	install -d $(bindir)
 	install -m 755 $(PROGRAM) $(bindir)/construct
 	for l in $(notdir $(LINKS)); do ln -sf construct $(bindir)/$$l; done
 
-# Alone it needs a compiler and Concurrency Kit: nothing of the relay's.
-install-library: library
-	install -d $(libdir)/pkgconfig $(incdir)
+# Alone it needs a compiler, Concurrency Kit and python3: nothing of the relay's.
+install-library: library man
+	install -d $(libdir)/pkgconfig $(incdir) $(mandir)/man3 $(mandir)/man7
 	install -m 644 $(LIBCX) $(libdir)/libcx.a
 	install -m 755 $(LIBCX_SO) $(libdir)
 	ln -sf $(notdir $(LIBCX_SO)) $(libdir)/$(CX_SONAME)
@@ -345,12 +354,19 @@ install-library: library
 	install -m 644 $(CX_HEADERS) $(incdir)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(CX_VERSION)|' ops/cx.pc.in >$(libdir)/pkgconfig/cx.pc
 	chmod 644 $(libdir)/pkgconfig/cx.pc
+	install -m 644 $(MAN)/man7/cx.7 $(mandir)/man7
+	@echo 'install man3/* $(mandir)/man3'
+	@for page in $(MAN)/man3/*; do \
+		if [ -L $$page ]; then ln -sf $$(readlink $$page) $(mandir)/man3/$${page##*/}; \
+		else install -m 644 $$page $(mandir)/man3; fi || exit 1; done
 
 # What install put there, and folders of ours that are empty then; needs the same PREFIX and DESTDIR.
-uninstall:
+uninstall: man
 	rm -f $(addprefix $(bindir)/,construct $(notdir $(LINKS)))
 	rm -f $(addprefix $(libdir)/,libcx.a libcx.so $(CX_SONAME) $(notdir $(LIBCX_SO)) pkgconfig/cx.pc)
 	rm -f $(addprefix $(incdir)/,$(notdir $(CX_HEADERS)))
+	for page in $(MAN)/man3/*; do rm -f $(mandir)/man3/$${page##*/}; done
+	rm -f $(mandir)/man7/cx.7
 	[ ! -d $(incdir) ] || rmdir $(incdir)
 
 clean:
@@ -359,8 +375,8 @@ clean:
 help:
 	@echo 'Build        make                   the program, build/release/construct'
 	@echo '             make CONF=debug        debug, asan or tsan instead; CC=clang; V=1; WERROR=1'
-	@echo '             make install           PREFIX=/usr/local, DESTDIR: program, library'
-	@echo '             make install-library   the library alone'
+	@echo '             make install           PREFIX=/usr/local, DESTDIR: program, library, man pages'
+	@echo '             make install-library   the library and its man pages alone'
 	@echo '             make uninstall         takes all of it away'
 	@echo '             make library           build/release/libcx.a and libcx.so.VERSION'
 	@echo '             make clean'
@@ -378,7 +394,7 @@ help:
 	@echo 'Code         make lint              include rules, formatting, house rules (tests itself first)'
 	@echo '             make format            clang-format over tracked C files'
 	@echo '             make check-headers     each header compiles alone'
-	@echo '             make check-install     the installed library serves examples, C and C++'
+	@echo '             make check-install     the installed library serves examples, C and C++; man pages'
 	@echo '             make docs              docs/params.md and .env.example from the table'
 	@echo 'Measure      make bench             benchmarks with their peers; see docs/benchmarks.md'
 	@echo '             make bench-runtime     libcx beside CAF, Erlang, Actix, goroutines; ARGS="--help"'

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # install.sh BUILD: install into an empty folder.  The program and its links run from there; the
-# examples and a C++ program build and run against the installed library, shared and static, gcc and
-# clang, with nothing else of ours; its symbols are what the headers say.
+# examples, a C++ program and the one in cx(7) build and run against the installed library, shared
+# and static, gcc and clang, with nothing else of ours; symbols and man pages are what the headers say.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tree=$PWD build=$1
@@ -68,6 +68,7 @@ suite() # NAME COMMAND...: a test that counts its own checks
 	[ "$f" = 0 ] || printf 'FAIL %s\n%s\n' "$name" "$out"
 }
 suite symbols timeout 60 tests/library/symbols.py "$usr/lib/libcx.so" "$usr/lib/libcx.a"
+suite man timeout 120 tests/library/man.py "$usr/share/man"
 
 export PKG_CONFIG_PATH=$usr/lib/pkgconfig
 pc() { [ "$(pkg-config "${@:2}" cx | xargs)" = "$1" ] || { pkg-config "${@:2}" cx; return 1; }; }
@@ -75,6 +76,16 @@ check 'cx.pc: version' pc "$version" --modversion
 check 'cx.pc: flags' pc "-I$usr/include" --cflags
 check 'cx.pc: shared' pc "-L$usr/lib -lcx" --libs
 check 'cx.pc: static' pc "-L$usr/lib -lcx -pthread" --static --libs
+
+# The program of cx(7), as mandoc shows it to a reader.
+page_program()
+{
+	mandoc -T ascii -O width=200 "$usr/share/man/man7/cx.7" | col -bx |
+		awk '/#include <semaphore.h>/ { on = 1 } /int main/ { last = 1 }
+			on { print } last && /^     }$/ { exit }' >"$dir/page.c"
+	grep -q 'int main' "$dir/page.c"
+}
+check 'cx(7) has a program' page_program
 
 # What is built from here on sees the installed files only.
 strict='-Wall -Wextra -Wpedantic -Werror'
@@ -84,6 +95,7 @@ for cc in gcc clang; do
 	for how in shared static; do
 		at=$dir/$cc-$how
 		cp -r docs/examples "$at"
+		cp "$dir/page.c" "$at/"
 		[ $how = static ] && lib_path= || lib_path=$usr/lib
 		check "examples, $cc, $how: build" mk -C "$at" CC=$cc LINK=$how CFLAGS="-O1 $strict"
 		for program in ping_pong worker_pool timer_cache; do
@@ -94,6 +106,8 @@ for cc in gcc clang; do
 				LD_LIBRARY_PATH=$lib_path check "$program, $cc, uses libcx.so" uses_so "$at/$program"
 			fi
 		done
+		check "cx(7), $cc, $how: build" mk -C "$at" page CC=$cc LINK=$how CFLAGS="$strict"
+		check "cx(7), $cc, $how" env LD_LIBRARY_PATH="$lib_path" timeout 60 "$at/page"
 	done
 done
 

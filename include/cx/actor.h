@@ -76,8 +76,9 @@ struct cx_msg {
 /* The highest message id that is the runtime's own. */
 #define CX_MSG_SYSTEM_MAX 63
 
-/* Ids of messages that the runtime sends (messages.def), and the range that is left to users:
- * CX_MSG_USER up to CX_MSG_LIMIT - 1. */
+/* Ids of messages.  The runtime sends those of messages.def, of which actors have handlers for
+ * CX_MSG_ERROR (struct cx_msg_error) and CX_MSG_DOWN (struct cx_msg_down); START, STOP and RESTART
+ * it handles itself.  Users have CX_MSG_USER up to CX_MSG_LIMIT - 1. */
 enum cx_system_msg {
 	CX_MSG_NONE,
 #define X(id, type, text) id,
