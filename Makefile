@@ -83,6 +83,7 @@ LDFLAGS_ALL += $(LDFLAGS)
 # --- files: wildcards, a new file needs no edit ----------------------------------------------
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 bin = $(patsubst %.c,$(B)/%,$(1))
 
 CX_SRC := $(wildcard src/runtime/*.c)
@@ -99,6 +100,10 @@ BENCH_SRC := $(wildcard bench/*.c)
 BENCH_RUNTIME_SRC := $(wildcard bench/runtime/*.c)
 
 LIBCX := $(B)/libcx.a
+# The number after .so is the interface's: it moves with the first part of VERSION.
+CX_VERSION := $(shell cat VERSION)
+CX_SONAME := libcx.so.$(firstword $(subst ., ,$(CX_VERSION)))
+LIBCX_SO := $(B)/libcx.so.$(CX_VERSION)
 LIBAPP := $(B)/libconstruct.a
 LIBSUPPORT := $(if $(SUPPORT_SRC),$(B)/libtestsupport.a)
 PROGRAM := $(B)/construct
@@ -117,8 +122,8 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime conformance e2e fault lint format check-headers check-install docs deps install \
-	clean help \
+	bench-runtime conformance e2e fault lint format check-headers check-install docs deps library man \
+	install install-library uninstall clean help \
 	tests-build stress-build fuzz-build bench-build
 
 # --- build -----------------------------------------------------------------------------------
@@ -149,6 +154,13 @@ $(B)/obj/%.o: %.c $(B)/flags
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(EXTRA) $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
 		rc=$$?; cat $@.warn >&2; exit $$rc
 
+# The same sources once more, for libcx.so.
+$(B)/pic/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,PIC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fno-PIE -fPIC $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
+		rc=$$?; cat $@.warn >&2; exit $$rc
+
 $(B)/obj/src/roles/version.o: $(B)/version
 $(B)/obj/src/roles/version.o: EXTRA = -DCONSTRUCT_VERSION='"$(shell cat $(B)/version)"'
 # Criterion's and libFuzzer's macros make functions without prototypes, and gcc takes the
@@ -169,6 +181,13 @@ $(Q)ar rcs $@ $(filter %.o,$^)
 endef
 $(LIBCX): $(call obj,$(CX_SRC)) $(B)/files
 	$(archive)
+# -Bsymbolic-functions: the library's calls of itself go straight.  Data stays open, so that a
+# program's copy of cx_supervisor_type is the one that all see.
+$(LIBCX_SO): $(call pic,$(CX_SRC)) $(B)/files ops/cx.map
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -shared -Wl,-soname,$(CX_SONAME) \
+		-Wl,--version-script=ops/cx.map -Wl,-Bsymbolic-functions -Wl,-z,relro,-z,now \
+		-o $@ $(filter %.o,$^) -lpthread
 $(LIBAPP): $(call obj,$(APP_SRC)) $(B)/files
 	$(archive)
 $(B)/libtestsupport.a: $(call obj,$(SUPPORT_SRC)) $(B)/files
@@ -197,8 +216,10 @@ $(BENCH): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBAPP) $(LIBCX)
 $(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
 	$(call link)
 
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/pic -name '*.d' 2>/dev/null)
 
+library: $(LIBCX) $(LIBCX_SO)
+	$(call warnings_clean,$(call obj,$(CX_SRC)) $(call pic,$(CX_SRC)))
 tests-build: $(UNIT)
 	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC)))
 stress-build: $(STRESS)
@@ -294,7 +315,7 @@ check-headers:
 	done; echo "headers: $$n passed, 0 failed"
 
 # The installed library serves a program that has nothing else of ours.
-check-install: all
+check-install: all library
 	@MAKE='$(MAKE)' tests/install.sh $(B)
 
 docs: all
@@ -307,14 +328,46 @@ docs: all
 bindir = $(DESTDIR)$(PREFIX)/bin
 libdir = $(DESTDIR)$(PREFIX)/lib
 incdir = $(DESTDIR)$(PREFIX)/include/cx
+mandir = $(DESTDIR)$(PREFIX)/share/man
+CX_HEADERS := $(wildcard include/cx/*.h include/cx/*.def)
+MAN := $(B)/man
 
-install: all
-	install -d $(bindir) $(libdir)/pkgconfig $(incdir)
+# Section 3 is made from the headers' comments, section 7 is written by hand.
+$(MAN)/stamp: ops/man.py docs/man/cx.7 $(CX_HEADERS) VERSION
+	@rm -rf $(MAN) && mkdir -p $(MAN)
+	$(call say,MAN,$(MAN))
+	$(Q)python3 ops/man.py $(MAN) && touch $@
+man: $(MAN)/stamp
+
+install: all install-library
+	install -d $(bindir)
 	install -m 755 $(PROGRAM) $(bindir)/construct
 	for l in $(notdir $(LINKS)); do ln -sf construct $(bindir)/$$l; done
+
+# Alone it needs a compiler, Concurrency Kit and python3: nothing of the relay's.
+install-library: library man
+	install -d $(libdir)/pkgconfig $(incdir) $(mandir)/man3 $(mandir)/man7
 	install -m 644 $(LIBCX) $(libdir)/libcx.a
-	install -m 644 $(wildcard include/cx/*.h include/cx/*.def) $(incdir)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$(cat VERSION)|" ops/cx.pc.in >$(libdir)/pkgconfig/cx.pc
+	install -m 755 $(LIBCX_SO) $(libdir)
+	ln -sf $(notdir $(LIBCX_SO)) $(libdir)/$(CX_SONAME)
+	ln -sf $(CX_SONAME) $(libdir)/libcx.so
+	install -m 644 $(CX_HEADERS) $(incdir)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(CX_VERSION)|' ops/cx.pc.in >$(libdir)/pkgconfig/cx.pc
+	chmod 644 $(libdir)/pkgconfig/cx.pc
+	install -m 644 $(MAN)/man7/cx.7 $(mandir)/man7
+	@echo 'install man3/* $(mandir)/man3'
+	@for page in $(MAN)/man3/*; do \
+		if [ -L $$page ]; then ln -sf $$(readlink $$page) $(mandir)/man3/$${page##*/}; \
+		else install -m 644 $$page $(mandir)/man3; fi || exit 1; done
+
+# What install put there, and folders of ours that are empty then; needs the same PREFIX and DESTDIR.
+uninstall: man
+	rm -f $(addprefix $(bindir)/,construct $(notdir $(LINKS)))
+	rm -f $(addprefix $(libdir)/,libcx.a libcx.so $(CX_SONAME) $(notdir $(LIBCX_SO)) pkgconfig/cx.pc)
+	rm -f $(addprefix $(incdir)/,$(notdir $(CX_HEADERS)))
+	for page in $(MAN)/man3/*; do rm -f $(mandir)/man3/$${page##*/}; done
+	rm -f $(mandir)/man7/cx.7
+	[ ! -d $(incdir) ] || rmdir $(incdir)
 
 clean:
 	rm -rf build
@@ -322,7 +375,10 @@ clean:
 help:
 	@echo 'Build        make                   the program, build/release/construct'
 	@echo '             make CONF=debug        debug, asan or tsan instead; CC=clang; V=1; WERROR=1'
-	@echo '             make install           PREFIX=/usr/local, DESTDIR: program, libcx.a, headers, cx.pc'
+	@echo '             make install           PREFIX=/usr/local, DESTDIR: program, library, man pages'
+	@echo '             make install-library   the library and its man pages alone'
+	@echo '             make uninstall         takes all of it away'
+	@echo '             make library           build/release/libcx.a and libcx.so.VERSION'
 	@echo '             make clean'
 	@echo 'Run          make run               install what is missing, build, serve on this machine'
 	@echo 'Everything   make test              all of the below, in the order CI does it'
@@ -338,7 +394,7 @@ help:
 	@echo 'Code         make lint              include rules, formatting, house rules (tests itself first)'
 	@echo '             make format            clang-format over tracked C files'
 	@echo '             make check-headers     each header compiles alone'
-	@echo '             make check-install     the installed library serves an example'
+	@echo '             make check-install     the installed library serves examples, C and C++; man pages'
 	@echo '             make docs              docs/params.md and .env.example from the table'
 	@echo 'Measure      make bench             benchmarks with their peers; see docs/benchmarks.md'
 	@echo '             make bench-runtime     libcx beside CAF, Erlang, Actix, goroutines; ARGS="--help"'

@@ -20,8 +20,8 @@ script()
 }
 
 stage_deps() { ops/install-deps.sh run test; }
-stage_build-gcc() { mk CC=gcc all tests-build stress-build bench-build; }
-stage_build-clang() { mk CC=clang all tests-build; }
+stage_build-gcc() { mk CC=gcc all library tests-build stress-build bench-build; }
+stage_build-clang() { mk CC=clang all library tests-build; }
 stage_headers() { mk check-headers; }
 stage_lint() { mk lint; }
 stage_docs() { script tests/docs.sh build/release; }

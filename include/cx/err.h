@@ -3,6 +3,7 @@
 #ifndef CX_ERR_H
 #define CX_ERR_H
 
+/* The table of errors: XX(name, text) for each. */
 #define CX_ERR_MAP(XX)                                      \
 	XX(OK, "ok")                                        \
 	XX(ENOMEM, "out of memory, or over a size limit")   \
@@ -13,6 +14,7 @@
 	XX(EPROTO, "a peer sent what the protocol forbids") \
 	XX(EIO, "an outside system failed")
 
+/* The result of a call.  Out-parameters are written on CX_OK only. */
 enum cx_err {
 #define CX_ERR_ENUM(name, text) CX_##name,
 	CX_ERR_MAP(CX_ERR_ENUM)
@@ -20,13 +22,16 @@ enum cx_err {
 		CX_ERR_COUNT
 };
 
+/* Marks a function whose result must be looked at. */
 #define CX_NODISCARD __attribute__((warn_unused_result))
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* The code's name ("CX_EFULL") and its text; never NULL.  Thread: any. */
+/* The code's name ("CX_EFULL") and its text.
+ * Thread: any.
+ * Returns a constant text, never NULL. */
 const char *cx_err_name(enum cx_err err);
 const char *cx_err_text(enum cx_err err);
 

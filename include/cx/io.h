@@ -9,16 +9,24 @@
 extern "C" {
 #endif
 
-struct cx_worker; /* a thread of the runtime; may be kept for its life */
+/* A thread of the runtime; may be kept for the runtime's life. */
+struct cx_worker;
 
+/* The worker that runs this handler.
+ * Thread: any handler.
+ * Returns it, never NULL. */
 struct cx_worker *cx_worker_of(const struct cx_ctx *ctx);
 
-/* The worker's loop as opened by cx_loop_ops.open (a uv_loop_t for the libuv loop). */
+/* The worker's event loop.
+ * Thread: any; what may be done with the loop is the loop's own rule.
+ * Returns what cx_loop_ops.open gave (a uv_loop_t for the libuv loop). */
 void *cx_worker_loop(const struct cx_worker *worker);
 
-/* A loop callback becomes a turn of actor `self`: inside, ctx works as in a handler.
- * Thread: the worker's own, inside its loop's poll.  Does not nest.
- * cx_io_leave runs the actor's batch_end. */
+/* Make a turn of actor `self` out of a loop callback: between enter and leave, ctx works as in a
+ * handler.  Does not nest.  cx_io_leave runs the actor's batch_end, and ends the actor when
+ * cx_stop or cx_fail was called.  A `self` that does not live any more ends the process.
+ * Thread: the worker's own, inside its loop's poll.
+ * Returns the ctx, valid until cx_io_leave. */
 struct cx_ctx *cx_io_enter(struct cx_worker *worker, struct cx_ref self);
 void cx_io_leave(struct cx_ctx *ctx);
 

@@ -21,6 +21,7 @@ struct cx_loop_ops {
 	void (*close)(void *loop);
 };
 
+/* How a runtime is made; zeroed is a good one. */
 struct cx_runtime_conf {
 	unsigned workers;               /* 1..64; 0: online CPUs */
 	unsigned offload_threads;       /* 0: half of the CPUs, at least 1 */
@@ -35,25 +36,44 @@ struct cx_runtime_conf {
 	uint64_t seed; /* of cx_random; 0: from the clock */
 };
 
-/* Thread: main.  Returns CX_EINVAL (conf), CX_ENOMEM, CX_EIO (loop): *out is not written. */
+/* Make a runtime, without threads yet.
+ * Thread: main.
+ * Keeps: a copy of conf; what conf points to, until cx_runtime_free.
+ * Returns CX_OK, CX_EINVAL (conf), CX_ENOMEM, or what the loop's open gave: *out is not written. */
 CX_NODISCARD enum cx_err cx_runtime_new(const struct cx_runtime_conf *conf,
                                         struct cx_runtime **out);
 
-/* Boot an actor from outside; before or after cx_runtime_start.  THREAD actors only before. */
+/* Boot an actor from outside, before or after cx_runtime_start.
+ * Thread: any; for a CX_PLACE_THREAD type main, before cx_runtime_start.
+ * Keeps: type, for good; a copy of conf_size bytes of conf.
+ * Returns CX_OK, CX_ENOMEM (no slot left) or CX_EIO (no loop for the thread): nothing was started
+ * and *out is not written. */
 CX_NODISCARD enum cx_err cx_runtime_spawn(struct cx_runtime *rt,
                                           const struct cx_actor_type *type, const void *conf,
                                           uint64_t home_key, struct cx_ref *out);
 
+/* Start the threads; once for each runtime.  Ends the process when a thread cannot be made.
+ * Thread: main.
+ * Returns CX_OK. */
 CX_NODISCARD enum cx_err cx_runtime_start(struct cx_runtime *rt);
 
-/* End all: each live actor's stop runs on its home, then the threads end.  THREAD actors stop
- * last.  Blocks until then.  Thread: main. */
+/* Stop the runtime: each live actor's stop runs on its home, then the threads end.  THREAD actors stop
+ * last.  A runtime that never started, or has stopped, stays as it is; it cannot start again.
+ * Thread: main.  Blocks: until all threads ended. */
 void cx_runtime_stop(struct cx_runtime *rt);
+
+/* Give everything back; refs and buffers of the runtime's workers are dead after it.  A runtime that
+ * runs (started, not stopped) ends the process.
+ * Thread: main.
+ * Keeps: rt, which is gone. */
 void cx_runtime_free(struct cx_runtime *rt);
 
+/* The number of workers; threads of CX_PLACE_THREAD actors are not counted.
+ * Thread: any.
+ * Returns the number, at least 1. */
 unsigned cx_runtime_workers(const struct cx_runtime *rt);
 
-/* Figures, by kind of actor.  Counters only grow. */
+/* Figures of one kind of actor.  Counters only grow. */
 struct cx_kind_stats {
 	const char *name;
 	uint64_t live; /* actors now */
@@ -71,6 +91,7 @@ struct cx_kind_stats {
 	uint32_t mailbox_cap;
 };
 
+/* Figures of one thread: a worker, or behind them that of a CX_PLACE_THREAD actor. */
 struct cx_worker_stats {
 	uint64_t turns;
 	uint64_t polls;
@@ -83,7 +104,10 @@ struct cx_worker_stats {
 	uint32_t run_queue;
 };
 
-/* Fill at most cap entries; return how many there are.  Thread: any. */
+/* Copy the figures of all kinds, or of all threads: at most cap entries.
+ * Thread: any.
+ * Keeps: nothing; out may be NULL when cap is 0.
+ * Returns how many there are, which may be more than cap. */
 size_t cx_runtime_kinds(struct cx_runtime *rt, struct cx_kind_stats *out, size_t cap);
 size_t cx_runtime_worker_stats(struct cx_runtime *rt, struct cx_worker_stats *out, size_t cap);
 

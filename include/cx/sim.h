@@ -20,6 +20,7 @@
 extern "C" {
 #endif
 
+/* A simulator, opaque. */
 struct cx_sim;
 
 /* What becomes of one send. */
@@ -31,10 +32,13 @@ enum cx_sim_fate {
 
 /* Asked for each message between actors on the ordinary lane (answers too, timers and stops not).
  * Names are those of the kinds; from is "" for cx_post.  random is drawn for this send.
- * Keeps: nothing; msg is borrowed. */
+ * Thread: the simulator's.
+ * Keeps: nothing; msg is borrowed.
+ * Returns what becomes of it. */
 typedef enum cx_sim_fate cx_sim_fault_fn(void *arg, const char *from, const char *to,
                                          const struct cx_msg *msg, uint64_t random);
 
+/* How a simulator is made; zeroed is a good one. */
 struct cx_sim_conf {
 	struct cx_runtime_conf runtime; /* seed 0 counts as 1; workers 0: 2; loop is ignored */
 	uint32_t turn_max_us;           /* a turn takes 1..this of virtual time; 0: 20 */
@@ -44,31 +48,48 @@ struct cx_sim_conf {
 	FILE *trace; /* one line a step, or NULL; must outlive the simulator */
 };
 
-/* Returns as cx_runtime_new. */
+/* Make a simulator.
+ * Thread: the one that makes all other calls on it.
+ * Keeps: a copy of conf; what conf points to, until cx_sim_free.
+ * Returns as cx_runtime_new. */
 CX_NODISCARD enum cx_err cx_sim_new(const struct cx_sim_conf *conf, struct cx_sim **out);
 
-/* For cx_runtime_spawn, cx_post and figures; never started or stopped. */
+/* The runtime inside, for cx_runtime_spawn, cx_post and figures; never started or stopped.
+ * Thread: the simulator's.
+ * Returns it, never NULL; it lives as long as the simulator. */
 struct cx_runtime *cx_sim_runtime(struct cx_sim *sim);
 
-/* Returns false when nothing happened: no actor can run, no job waits, no timer is armed. */
+/* Make one step.
+ * Thread: the simulator's.
+ * Returns false when nothing happened: no actor can run, no job waits, no timer is armed. */
 bool cx_sim_step(struct cx_sim *sim);
 
-/* Steps until ms of virtual time have passed, or for good nothing happens (the clock still moves). */
+/* Steps until ms of virtual time have passed, or for good nothing happens (the clock still moves).
+ * Thread: the simulator's. */
 void cx_sim_run_ms(struct cx_sim *sim, uint64_t ms);
 
+/* Virtual time in milliseconds (the clock of cx_now_ms), and steps made.
+ * Thread: the simulator's.
+ * Returns the time, or the number of steps so far. */
 uint64_t cx_sim_now_ms(const struct cx_sim *sim);
 uint64_t cx_sim_steps(const struct cx_sim *sim);
 
-/* A draw from the seed, for the test's own choices. */
+/* A draw from the seed, for the test's own choices.
+ * Thread: the simulator's.
+ * Returns 64 bits. */
 uint64_t cx_sim_random(struct cx_sim *sim);
 
-/* The wall clock jumps, forward or back; the monotonic one does not. */
+/* The wall clock jumps by ms milliseconds, forward or back; the monotonic one does not.
+ * Thread: the simulator's. */
 void cx_sim_jump_wall(struct cx_sim *sim, int64_t ms);
 
-/* The actor fails with reason at its next turn, before anything else there. */
+/* The actor fails with reason at its next turn, before anything else there.
+ * Thread: the simulator's. */
 void cx_sim_crash(struct cx_sim *sim, struct cx_ref who, enum cx_err reason);
 
-/* Ends all actors (their stop runs), then frees everything. */
+/* Ends all actors (their stop runs), then frees everything.
+ * Thread: the simulator's.
+ * Keeps: sim, which is gone. */
 void cx_sim_free(struct cx_sim *sim);
 
 #ifdef __cplusplus

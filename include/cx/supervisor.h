@@ -12,22 +12,26 @@
 extern "C" {
 #endif
 
+/* One child of a supervisor; children start in the order of their array. */
 struct cx_child {
 	const struct cx_actor_type *type;
 	const void *conf; /* must outlive the supervisor: start gets it again */
 	uint64_t home_key;
-	struct cx_ref *ref; /* written at start; may be NULL */
+	struct cx_ref *ref; /* written when the supervisor starts, on its worker; may be NULL */
 };
 
+/* What a supervisor is spawned with. */
 struct cx_supervisor_conf {
 	const struct cx_child *children; /* must outlive the supervisor */
-	size_t child_count;
-	uint32_t max_restarts;   /* 0: 10 */
-	uint32_t window_ms;      /* 0: 60000 */
-	uint32_t backoff_min_ms; /* 0: 50 */
-	uint32_t backoff_max_ms; /* 0: 5000 */
+	size_t child_count;              /* at most 32 */
+	uint32_t max_restarts;           /* 0: 10 */
+	uint32_t window_ms;              /* 0: 60000 */
+	uint32_t backoff_min_ms;         /* 0: 50 */
+	uint32_t backoff_max_ms;         /* 0: 5000 */
 };
 
+/* The type to give to cx_spawn or cx_runtime_spawn, with a struct cx_supervisor_conf.  When a
+ * supervisor ends, its children end. */
 extern const struct cx_actor_type cx_supervisor_type;
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* libcx alone: two actors, one asks, the other answers.
  *
- *   cc ping.c $(pkg-config --cflags --libs cx) -o ping && ./ping
+ *   make ping_pong && ./ping_pong
  */
 #include <inttypes.h>
 #include <semaphore.h>
