@@ -297,7 +297,6 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 	const struct cx_actor_type *type = a->kind->type;
 	const struct cx_ref self = { a->slot,
 		                     atomic_load_explicit(&a->gen, memory_order_relaxed) };
-	int32_t dropped = 0;
 
 	if (a->status == CX__LIVE && type->stop != NULL)
 		type->stop(&w->ctx, a->state);
@@ -314,9 +313,9 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 	notify_watchers(w, a, self);
 	cx__drain(a);
 	for (struct cx_msg *m = a->mail_head; m != NULL; m = m->link)
-		dropped++;
+		a->dropped++;
 	for (struct cx_msg *m = a->control_head; m != NULL; m = m->link)
-		dropped++;
+		a->dropped++;
 	bounce_all(w, &a->control_head);
 	bounce_all(w, &a->mail_head);
 	cx__pool_give(a->state_owner, a->state, a->state_cls);
@@ -325,8 +324,7 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 	a->reason = CX_OK;
 	a->supervisor = CX_NOBODY;
 	cx__count(&w->counts[a->kind->index].ended, 1);
-	/* The turn's own messages are taken off by run_turn, after which the slot may be reused. */
-	atomic_fetch_sub_explicit(&a->depth, dropped, memory_order_acq_rel);
+	/* depth stays above 0 until settle, so whoever spawns into the slot meanwhile does not queue it. */
 	give_slot(w->rt, a);
 }
 

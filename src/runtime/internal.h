@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the runtime share.  Reading order: mailbox.h, actor.c, worker.c.
+/* What the files of the runtime share.  Reading order: mailbox.c, actor.c, worker.c.
  *
  * Scheduling rules (asserts and tests cite them):
  * 1. depth counts the messages pushed and not yet handled, of both lanes.
  * 2. Whoever moves depth from 0 up makes the actor runnable; nobody else does, except that a
  *    parked actor (being restarted) is made runnable by a control message.
- * 3. So depth > 0 <=> queued once, or running, or parked: one runner at a time.
+ * 3. So depth > 0 <=> queued once, or running, or parked: one runner at a time.  Only the end of a
+ *    turn brings depth down, also by what an end of the actor bounced.
  * 4. A slot's memory lives as long as the runtime; `gen` is even while it is free, odd while an actor
  *    lives in it.  A message carries the generation it was sent to, and is a dead letter when that
- *    is not the slot's at dispatch. */
+ *    is not the slot's at dispatch.
+ * Model: tests/models/mailbox.pml (`make models`). */
 #ifndef CX_RUNTIME_INTERNAL_H
 #define CX_RUNTIME_INTERNAL_H
 
@@ -99,8 +101,9 @@ struct cx__actor {
 	uint16_t state_cls;
 	uint8_t any; /* of the slot, for good: may run on every worker (else only at home) */
 	uint8_t status;
-	uint8_t ending; /* set by cx_stop / cx_fail */
-	uint8_t reason; /* enum cx_err */
+	uint8_t ending;  /* set by cx_stop / cx_fail */
+	uint8_t reason;  /* enum cx_err */
+	int32_t dropped; /* bounced at the end, not yet taken off depth (settle) */
 };
 
 /* Counters of one kind on one worker: one writer, read by anybody, so relaxed everywhere. */

@@ -3,9 +3,14 @@
  *
  * Sleep and wake-up (who sends to a sleeping worker must wake it, once):
  *   worker                              sender
- *   sleeping = 1      (seq_cst)         push on inject     (locked instruction)
+ *   sleeping = 1      (seq_cst)         push on inject     (seq_cst)
  *   inject empty?     else don't sleep  sleeping == 1?     then 1 -> 0, and wake
- * One of the two sees the other, so no wake-up is lost; the exchange makes it one eventfd write. */
+ * 1. Each side writes, then reads the other's word, with nothing weaker than sequential consistency
+ *    between: one of the two sees the other, so no wake-up is lost.
+ * 2. The worker looks again after the flag is up, at all that a sender may have pushed before it saw it.
+ * 3. Whoever exchanges 1 -> 0 owes the wake-up: one eventfd write for each sleep at most.
+ * 4. A wake-up that comes late ends a later sleep early, nothing more.
+ * Model: tests/models/wake.pml; it loses a wake-up when either side is weakened. */
 #include <sched.h>
 #include <string.h>
 #include <time.h>
@@ -99,6 +104,7 @@ static void push_any(struct cx_worker *w, struct cx__actor *a)
 	for (unsigned i = 0; i < w->rt->workers; i++) {
 		struct cx_worker *other = w->rt->worker[i];
 
+		/* relaxed: who is missed here sleeps on, the actor runs here (this worker is awake) */
 		if (other != w &&
 		    atomic_load_explicit(&other->sleeping, memory_order_relaxed)) {
 			wake(other);
@@ -261,20 +267,24 @@ static void note_depth(struct cx_worker *w, struct cx__actor *a)
 /* After a turn: idle, queued again, or parked (rules 2 and 3). */
 static void settle(struct cx_worker *w, struct cx__actor *a, int32_t handled, bool is_down)
 {
+	const int32_t done = handled + a->dropped;
+	int32_t left;
+
+	a->dropped = 0;
 	/* acq_rel: pairs with the add in cx__deliver */
-	const int32_t left =
-		atomic_fetch_sub_explicit(&a->depth, handled, memory_order_acq_rel) - handled;
+	left = atomic_fetch_sub_explicit(&a->depth, done, memory_order_acq_rel) - done;
 
 	cx_assert(left >= 0);
 	if (left == 0)
 		return;
-	if (!is_down) {
+	/* What was drained and not handled (the failing one was before it) is on no stack any more. */
+	if (!is_down || a->control_head != NULL) {
 		cx__make_runnable(w, w->rt, a);
 		return;
 	}
 	atomic_exchange(&a->parked, 1);
 	/* pairs with cx__deliver: a control message pushed meanwhile is seen here or sees parked */
-	if (!cx__stack_is_empty(&a->control) && atomic_exchange(&a->parked, 0) != 0)
+	if (!cx__stack_recheck_empty(&a->control) && atomic_exchange(&a->parked, 0) != 0)
 		cx__make_runnable(w, w->rt, a);
 }
 
@@ -354,7 +364,7 @@ static void run_round(struct cx_worker *w)
 
 static bool has_work(struct cx_worker *w)
 {
-	if (w->run_head != NULL || !cx__stack_is_empty(&w->inject) ||
+	if (w->run_head != NULL || !cx__stack_recheck_empty(&w->inject) ||
 	    atomic_load(&w->stop) != 0)
 		return true;
 	for (unsigned i = 0; i < w->rt->workers && !w->dedicated; i++)
@@ -481,6 +491,21 @@ struct cx_ctx *cx_io_enter(struct cx_worker *w, struct cx_ref self)
 	return &w->ctx;
 }
 
+/* The actor may be queued (here, at its home) or parked: its messages stay on depth for the turn to
+ * come.  If it is neither, one added to depth makes this its turn. */
+static void end_between_turns(struct cx_worker *w, struct cx__actor *a)
+{
+	/* acq_rel: as in cx__deliver */
+	const int32_t before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
+
+	a->dropped++;
+	cx__actor_end(w, a);
+	if (before == 0)
+		settle(w, a, 0, a->status == CX__DOWN);
+	else if (atomic_exchange(&a->parked, 0) != 0)
+		cx__make_runnable(w, w->rt, a);
+}
+
 void cx_io_leave(struct cx_ctx *ctx)
 {
 	struct cx_worker *w = ctx->worker;
@@ -489,7 +514,7 @@ void cx_io_leave(struct cx_ctx *ctx)
 	if (a->status == CX__LIVE && a->kind->type->batch_end != NULL)
 		a->kind->type->batch_end(ctx, a->state);
 	if (a->ending)
-		cx__actor_end(w, a);
+		end_between_turns(w, a);
 	w->ctx.actor = NULL;
 }
 
