@@ -122,8 +122,8 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime conformance e2e fault lint format check-headers check-install docs deps library man \
-	install install-library uninstall clean help \
+	bench-runtime conformance e2e fault models lint format check-headers check-install docs deps library \
+	man install install-library uninstall clean help \
 	tests-build stress-build fuzz-build bench-build
 
 # --- build -----------------------------------------------------------------------------------
@@ -274,6 +274,10 @@ sim: $(SIM)
 mutants: $(SIM)
 	@python3 tests/sim/mutants.py $(B)
 
+# The algorithms of the lock-free parts, searched exhaustively.  MODEL=wake: only this one.
+models:
+	@tests/models/run.sh $(MODEL)
+
 fuzz:
 	@$(MAKE) --no-print-directory CONF=fuzz fuzz-build
 	@FUZZ_SECS=$(FUZZ_SECS) JOBS=$(JOBS) tests/run-fuzz.sh build/fuzz $(patsubst %.c,build/fuzz/%,$(FUZZ_SRC))
@@ -386,6 +390,7 @@ help:
 	@echo 'Tests        make check             unit tests          (check-asan: with sanitizers)'
 	@echo '             make stress            runtime stress      (check-tsan: with ThreadSanitizer)'
 	@echo '             make sim               SEEDS=1000: the whole relay, simulated with faults'
+	@echo '             make models            the lock-free parts as models, searched exhaustively'
 	@echo '             make mutants           planted bugs, each found by the simulator'
 	@echo '             make fuzz              FUZZ_SECS=10 each, clang'
 	@echo '             make e2e               protocol, with clients that are not ours'

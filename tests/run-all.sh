@@ -33,6 +33,7 @@ stage_sim() # a failure prints its seed: relay_sim --trace SEED
 {
 	mk CONF=asan sim SEEDS=300 && mk sim SEEDS=10000 && mk mutants
 }
+stage_models() { mk models; }
 stage_fuzz() { mk fuzz; }
 stage_e2e()
 {
@@ -50,7 +51,7 @@ stage_fault() # hostile input goes to the sanitizer build
 	mk all && mk CONF=asan all && script tests/fault/run.sh build/release/construct
 }
 
-all='deps build-gcc build-clang headers lint docs install unit-asan unit-release stress-tsan sim fuzz e2e conformance fault'
+all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim fuzz e2e conformance fault'
 
 # The parent calls itself for one stage, so that a stage is one process that can be timed out.
 if [ "${1:-}" = --stage ]; then

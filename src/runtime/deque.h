@@ -4,7 +4,10 @@
  * 1. Only the owner pushes, so `bottom` has one writer.
  * 2. Whoever moves `top` from t to t + 1 owns the entry at t.
  * 3. Entry t is overwritten only when bottom reaches t + size, hence after top has passed t: a thief
- *    that read an old entry fails its compare-exchange. */
+ *    that read an old entry fails its compare-exchange.
+ * 4. An entry is written before bottom says so, and read before top is moved, after which it may be
+ *    written over.
+ * Model: tests/models/run_queue.pml. */
 #ifndef CX_RUNTIME_DEQUE_H
 #define CX_RUNTIME_DEQUE_H
 
@@ -28,7 +31,8 @@ static inline bool cx__deque_push(struct cx__deque *d, void *item)
 
 	if (b - atomic_load_explicit(&d->top, memory_order_acquire) >= CX__DEQUE_SIZE)
 		return false;
-	/* relaxed: published by the release of bottom, which pairs with the load in take */
+	/* acquire, above: pairs with the exchange in take, whose read of the entry is over (inv. 4).
+	 * relaxed: published by the store of bottom, which pairs with the load in take */
 	atomic_store_explicit(&d->ring[b % CX__DEQUE_SIZE], item, memory_order_relaxed);
 	atomic_store(&d->bottom, b + 1);
 	return true;
@@ -42,6 +46,7 @@ static inline void *cx__deque_take(struct cx__deque *d)
 
 	if (t >= atomic_load(&d->bottom))
 		return NULL;
+	/* relaxed: the load of bottom is before it, the exchange of top after it (inv. 4) */
 	item = atomic_load_explicit(&d->ring[t % CX__DEQUE_SIZE], memory_order_relaxed);
 	if (!atomic_compare_exchange_strong(&d->top, &t, t + 1)) /* inv. 2, 3 */
 		return NULL;

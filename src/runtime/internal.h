@@ -18,6 +18,7 @@
  *    is not the slot's at dispatch.
  * 5. A parked actor (failed, waits to be restarted) keeps its token in `parked`: the next control
  *    message over the stack takes it from there.
+ *    Model: tests/models/mailbox.pml (`make models`).
  * 6. One sender's messages to one receiver take one way: the list when both live on one worker, the
  *    stack otherwise; actors of any worker always use the stack. */
 #ifndef CX_RUNTIME_INTERNAL_H

@@ -5,7 +5,12 @@
  *
  * "Add first, undo when full" would be shorter and wrong: the undo can bring depth to 0 while the
  * actor is queued, the next sender sees 0 and queues it twice.  So full is decided before the add,
- * and the limit may be overshot by the number of sending threads - 1. */
+ * and the limit may be overshot by the number of sending threads - 1.
+ *
+ * 1. depth is added to before the push and taken from after the message was handled: never negative.
+ * 2. A runner may find depth 1 and no message yet: it is queued again, and comes back for it.
+ * 3. The stacks keep each sender's order; the runner alone reads what it drained.
+ * Model: tests/models/mailbox.pml. */
 #include <stdlib.h>
 #include <string.h>
 

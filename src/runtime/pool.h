@@ -4,7 +4,11 @@
  * 1. Only the owning thread takes blocks, and puts back those it frees itself.
  * 2. A block freed elsewhere is pushed on the owner's return stack (many producers, one consumer);
  *    the owner empties it when a class runs dry.  Without that, one-way traffic would grow for ever.
- * 3. The pool outlives every block (it is freed with the runtime). */
+ * 3. The pool outlives every block (it is freed with the runtime).
+ * 4. A block rests, or is on the return stack, or is in use: one of the three.
+ * 5. Memory is taken from the system only when no block of the class rests and none was returned, so
+ *    there are never more blocks than were in use (or on their way back) at once, rounded to slabs.
+ * Model: tests/models/pool_return.pml. */
 #ifndef CX_RUNTIME_POOL_H
 #define CX_RUNTIME_POOL_H
 

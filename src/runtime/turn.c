@@ -167,7 +167,7 @@ static void park(struct cx_worker *w, struct cx__actor *a)
 	a->is_parked = 1;
 	atomic_exchange(&a->parked, 1);
 	/* pairs with push_shared: a control message pushed meanwhile is seen here or sees parked */
-	if (!cx__stack_is_empty(&a->control) && atomic_exchange(&a->parked, 0) != 0) {
+	if (!cx__stack_recheck_empty(&a->control) && atomic_exchange(&a->parked, 0) != 0) {
 		a->is_parked = 0;
 		cx__make_runnable(w, w->rt, a);
 	}
@@ -185,7 +185,8 @@ static void settle_any(struct cx_worker *w, struct cx__actor *a, bool is_down)
 {
 	if (take_off(a) == 0)
 		return; /* not ours any more */
-	if (is_down)
+	/* What was drained and not handled (the failing one was before it) is on no stack any more. */
+	if (is_down && a->control_head == NULL)
 		park(w, a);
 	else
 		cx__make_runnable(w, w->rt, a);

@@ -3,9 +3,14 @@
  *
  * Sleep and wake-up (who sends to a sleeping worker must wake it, once):
  *   worker                              sender
- *   sleeping = 1      (seq_cst)         push on inject     (locked instruction)
+ *   sleeping = 1      (seq_cst)         push on inject     (seq_cst)
  *   inject empty?     else don't sleep  sleeping == 1?     then 1 -> 0, and wake
- * One of the two sees the other, so no wake-up is lost; the exchange makes it one eventfd write. */
+ * 1. Each side writes, then reads the other's word, with nothing weaker than sequential consistency
+ *    between: one of the two sees the other, so no wake-up is lost.
+ * 2. The worker looks again after the flag is up, at all that a sender may have pushed before it saw it.
+ * 3. Whoever exchanges 1 -> 0 owes the wake-up: one eventfd write for each sleep at most.
+ * 4. A wake-up that comes late ends a later sleep early, nothing more.
+ * Model: tests/models/wake.pml; it loses a wake-up when either side is weakened. */
 #include <sched.h>
 #include <string.h>
 #include <time.h>
@@ -114,6 +119,7 @@ static void push_any(struct cx_worker *w, struct cx__actor *a)
 	for (unsigned i = 0; i < w->rt->workers; i++) {
 		struct cx_worker *other = w->rt->worker[i];
 
+		/* relaxed: who is missed here sleeps on, the actor runs here (this worker is awake) */
 		if (other != w &&
 		    atomic_load_explicit(&other->sleeping, memory_order_relaxed)) {
 			wake(other);
@@ -221,7 +227,7 @@ static void run_round(struct cx_worker *w)
 
 static bool has_work(struct cx_worker *w)
 {
-	if (w->run_head != NULL || !cx__stack_is_empty(&w->inject) ||
+	if (w->run_head != NULL || !cx__stack_recheck_empty(&w->inject) ||
 	    atomic_load(&w->stop) != 0)
 		return true;
 	for (unsigned i = 0; i < w->rt->workers && !w->dedicated; i++)

@@ -1,0 +1,149 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# run.sh [MODEL...]: check the models of the runtime's lock-free parts exhaustively with spin, and see
+# that each planted mistake is refuted, by the property it breaks.  A passing search has to be a full
+# one, and the passing variants of a model together have to reach each of its statements (a model that
+# cannot get anywhere proves nothing).  Last line: `N passed, N failed`.
+set -u
+cd "$(dirname "$0")" || exit 1
+SECONDS_MAX=${MODEL_SECONDS:-120}
+MEGABYTES=1500
+
+# model, variant (- : none, + joins several), what must come: pass, or the property that breaks
+table='
+wake         -                     pass
+wake         WEAK_CLEAR            pass
+wake         WEAK_SLEEPER          nothing_waits
+wake         WEAK_SENDER           nothing_waits
+wake         NO_RECHECK            nothing_waits
+wake         FLAG_LATE             nothing_waits
+wake         LOOK_FIRST            nothing_waits
+wake         NO_EXCHANGE           one_write_a_sleep
+mailbox      -                     pass
+mailbox      UNDO                  one_runner
+mailbox      PUSH_FIRST            depth_true
+mailbox      SPLIT_SUB             depth_true
+mailbox      RESTART               pass
+mailbox      RESTART+WEAK_PARK     nothing_stuck
+mailbox      RESTART+WEAK_PUSH     nothing_stuck
+mailbox      RESTART+NO_PARK_CHECK nothing_stuck
+mailbox      RESTART+PARK_BLIND    nothing_stuck
+mailbox      RESTART+PLAIN_UNPARK  one_runner
+mailbox      REUSE                 pass
+mailbox      REUSE+CONTROL_FIRST   in_order
+mailbox      REUSE+IO_END_UNOWNED  one_runner
+run_queue    -                     pass
+run_queue    RELAXED_BOTTOM        taken_once
+run_queue    BOTTOM_FIRST          taken_once
+run_queue    READ_EARLY            taken_once
+run_queue    READ_LATE             taken_once
+run_queue    PLAIN_TOP             taken_once
+run_queue    FULL_LATE             taken_once
+pool_return  -                     pass
+pool_return  STORE_HEAD            all_gathered
+pool_return  STORE_TAKE            all_gathered
+pool_return  RELAXED_PUSH          all_gathered
+pool_return  LINK_LATE             all_gathered
+pool_return  WALK_LATE             all_gathered
+pool_return  FOREIGN_REST          nothing_lost
+pool_return  NO_COLLECT            memory_flat
+'
+
+for tool in spin gcc; do
+	command -v $tool >/dev/null || { echo "models: $tool is missing: nothing was checked" >&2; exit 1; }
+done
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+
+# search MODEL VARIANT EXPECTED: leaves the checker's words in $scratch/out
+search()
+{
+	local defines= optimise=-O0 table_bits=20
+	[ "$2" = - ] || defines="-D${2//+/ -D}"
+	# Only a search that has to be complete is long.
+	[ "$3" = pass ] && optimise=-O1 table_bits=24
+	cp "$1.pml" "$scratch"
+	(
+		cd "$scratch" || exit 1
+		rm -f pan* ./*.trail
+		# shellcheck disable=SC2086
+		spin $defines -a "$1.pml" >spin.out 2>&1 || { cat spin.out; exit 1; }
+		gcc $optimise -w -DSAFETY -DCOLLAPSE -DMEMLIM=$MEGABYTES -o pan pan.c || exit 1
+		# A search that is cut short says so in its output, which full_search looks for.
+		timeout "$SECONDS_MAX" ./pan -m100000 -w$table_bits
+	) >"$scratch/out" 2>&1
+}
+
+full_search()
+{
+	grep -q '^Full statespace search for:' "$scratch/out" &&
+		grep -q 'assertion violations[[:space:]]*+' "$scratch/out" &&
+		grep -q 'invalid end states[[:space:]]*+' "$scratch/out" &&
+		grep -q 'errors: 0$' "$scratch/out" &&
+		! grep -Eq 'not completed|too small|MEMLIM|out of memory|truncated|Bit ?state' "$scratch/out"
+}
+
+verdict()
+{
+	local broken
+	broken=$(sed -n 's/^pan:1: assertion violated (*\([a-z_]*\).*/\1/p' "$scratch/out")
+	if [ -n "$broken" ]; then
+		echo "$broken"
+	elif full_search; then
+		echo pass
+	elif grep -q 'pan:1: invalid end state' "$scratch/out"; then
+		echo deadlock
+	else
+		echo incomplete
+	fi
+}
+
+# Statements that no passing variant so far has reached; ends of processes that never end aside.
+unreached()
+{
+	sed -n '/^unreached in/,/^$/s/^\t\([a-z_]*\.pml:[0-9]*\), state [0-9]*, \("[^"]*"\)$/\1 \2/p' \
+		"$scratch/out" | grep -v '"-end-"' | sort -u >"$scratch/now"
+	if [ -e "$scratch/$1.unreached" ]; then
+		comm -12 "$scratch/now" "$scratch/$1.unreached" >"$scratch/both"
+		mv "$scratch/both" "$scratch/$1.unreached"
+	else
+		mv "$scratch/now" "$scratch/$1.unreached"
+	fi
+}
+
+passed=0 failed=0
+note() # RESULT WORD...
+{
+	[ "$1" = ok ] && passed=$((passed + 1)) || failed=$((failed + 1))
+	printf '  %-4s ' "$1"
+	shift
+	printf "$@"
+}
+
+printf '  %-4s %-12s %-22s %10s %7s  %-18s %s\n' '' model variant states seconds expected got
+while read -r model variant expected; do
+	[ -n "$model" ] || continue
+	[ $# = 0 ] || [[ " $* " == *" $model "* ]] || continue
+	began=$(date +%s%N)
+	search "$model" "$variant" "$expected"
+	got=$(verdict)
+	states=$(sed -n 's/^ *\([0-9][0-9]*\) states, stored.*/\1/p' "$scratch/out")
+	ms=$((($(date +%s%N) - began) / 1000000))
+	[ "$got" = "$expected" ] && result=ok || result=FAIL
+	note $result '%-12s %-22s %10s %5d.%d  %-18s %s\n' "$model" "$variant" "${states:-?}" \
+		$((ms / 1000)) $((ms / 100 % 10)) "$expected" "$got"
+	[ $result = ok ] || tail -n 30 "$scratch/out"
+	[ "$got" = pass ] && unreached "$model"
+done <<<"$table"
+
+for list in "$scratch"/*.unreached; do
+	[ -e "$list" ] || continue
+	model=$(basename "$list" .unreached)
+	[ -s "$list" ] && result=FAIL || result=ok
+	note $result '%-12s all statements reached\n' "$model"
+	cat "$list"
+done
+[ $((passed + failed)) -gt 0 ] || { echo "models: there is none named: $*" >&2; exit 1; }
+echo "models: $passed passed, $failed failed"
+[ $failed = 0 ]
