@@ -212,7 +212,7 @@ void cx_fail(struct cx_ctx *ctx, enum cx_err reason);
 
 /* Run fn(job) on the offload pool, then deliver job to the current actor as an ordinary
  * message of its type.  fn owns nothing but the job while it runs.
- * Returns CX_EFULL when the pool's queue is full: fn will not run, job is gone. */
+ * Returns CX_EFULL when the pool's queue is full or the runtime stops: fn will not run, job is gone. */
 typedef void cx_offload_fn(struct cx_msg *job);
 CX_NODISCARD enum cx_err cx_offload(struct cx_ctx *ctx, struct cx_msg *job, cx_offload_fn *fn);
 
