@@ -159,7 +159,7 @@ Test(redis_faults, a_server_that_stops_answering_is_given_up_and_taken_again)
 
 Test(redis_faults, an_idle_connection_finds_out_that_the_server_stopped)
 {
-	bench.conf.dead_ms = 300;
+	bench.conf.dead_ms = 2000; /* twelve times that is more than the wait */
 	redis_server_run(&server);
 	redis_bench_start(&bench);
 	redis_bench_call(&bench, "SET k v");
@@ -298,4 +298,20 @@ Test(redis_hostile, a_reply_that_comes_byte_by_byte_is_a_reply, .timeout = 60)
 	cr_assert_str_eq(redis_bench_next().text, "[3 \"abc\" :-12 [2 nil +OK");
 	redis_bench_stop(&bench);
 	redis_fake_stop(&fake);
+}
+
+Test(redis_hostile, a_reply_that_trickles_for_ever_is_given_up, .timeout = 60)
+{
+	struct redis_fake fake = { .is_slow = true };
+	char *made = endless(&fake, "+", "x"); /* a line of more than half a minute */
+
+	redis_fake_start(&fake);
+	redis_bench_defaults(&bench, fake.port);
+	bench.conf.dead_ms = 200;
+	redis_bench_start(&bench);
+	redis_bench_ask(&bench, 1, 60000, "GET k");
+	cr_assert_eq(redis_bench_next().outcome, REDIS_LOST);
+	redis_bench_stop(&bench);
+	redis_fake_stop(&fake);
+	free(made);
 }

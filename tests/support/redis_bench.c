@@ -284,13 +284,17 @@ const char *redis_bench_call(struct redis_bench *b, const char *words)
 bool redis_bench_wait(bool (*is_so)(const struct redis_figures *f, uint64_t n), uint64_t n)
 {
 	struct redis_figures f;
+	struct timespec now, end;
 
-	for (int i = 0; i < 2000; i++) {
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += 10;
+	do {
 		redis_figures(&f);
 		if (is_so(&f, n))
 			return true;
 		usleep(5000);
-	}
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec < end.tv_sec);
 	return false;
 }
 
