@@ -43,7 +43,7 @@ endif
 
 # The message-pack library goes by either name.
 MSGPACK_PC := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
-LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck $(MSGPACK_PC)
+LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis $(MSGPACK_PC)
 
 # A library outside the default path is a system header too: its warnings are not ours.
 PC_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIB_PCS) 2>/dev/null))
@@ -211,7 +211,7 @@ $(SIM): $(call obj,$(SIM_SRC)) $(LIBAPP) $(LIBCX)
 $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link,-fsanitize=fuzzer)
 $(BENCH): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBAPP) $(LIBCX)
-	$(call link,,-lhiredis)
+	$(call link)
 # The library alone, as another program would link it.
 $(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
 	$(call link)

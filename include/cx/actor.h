@@ -283,10 +283,11 @@ void cx_stop(struct cx_ctx *ctx);
 void cx_fail(struct cx_ctx *ctx, enum cx_err reason);
 
 /* Run a job off the workers: fn(job) runs on the offload pool, then job is delivered to the current
- * actor as an ordinary message of its type, past the mailbox limit.  fn owns nothing but the job while it runs, and may block.
+ * actor as an ordinary message of its type, past the mailbox limit.  fn owns nothing but the job
+ * while it runs, and may block.
  * Thread: any handler; fn runs on a thread of the pool.
  * Keeps: job; it is gone in all cases.
- * Returns CX_OK, or CX_EFULL when the pool's queue is full: fn will not run. */
+ * Returns CX_OK, or CX_EFULL when the pool's queue is full or the runtime stops: fn will not run. */
 typedef void cx_offload_fn(struct cx_msg *job);
 CX_NODISCARD enum cx_err cx_offload(struct cx_ctx *ctx, struct cx_msg *job, cx_offload_fn *fn);
 

@@ -303,6 +303,9 @@ CX_NODISCARD enum cx_err cx__sim_offload(struct cx_sim *sim, struct cx_msg *job,
 
 /* offload.c */
 struct cx__offload *cx__offload_new(struct cx_runtime *rt, unsigned threads, unsigned queue);
+/* Its threads end and jobs are refused from now on; workers may still run. */
+void cx__offload_end(struct cx__offload *pool);
+/* After it, and after the last worker. */
 void cx__offload_delete(struct cx__offload *pool);
 CX_NODISCARD enum cx_err cx__offload_push(struct cx__offload *pool, struct cx_msg *job,
                                           cx_offload_fn *fn);

@@ -82,7 +82,7 @@ struct cx__offload *cx__offload_new(struct cx_runtime *rt, unsigned threads, uns
 	return pool;
 }
 
-void cx__offload_delete(struct cx__offload *pool)
+void cx__offload_end(struct cx__offload *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	while (pool->count > 0) { /* nobody waits for these any more */
@@ -95,6 +95,10 @@ void cx__offload_delete(struct cx__offload *pool)
 	pthread_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->threads; i++)
 		pthread_join(pool->thread[i], NULL);
+}
+
+void cx__offload_delete(struct cx__offload *pool)
+{
 	pthread_mutex_destroy(&pool->lock);
 	pthread_cond_destroy(&pool->filled);
 	free(pool->ring);

@@ -195,9 +195,10 @@ void cx_runtime_stop(struct cx_runtime *rt)
 	pthread_cond_signal(&rt->watchdog_cond);
 	pthread_mutex_unlock(&rt->watchdog_lock);
 	pthread_join(rt->watchdog, NULL);
-	cx__offload_delete(rt->offload);
+	cx__offload_end(rt->offload);
 	stop_workers(rt, 0, rt->workers);
 	stop_workers(rt, rt->workers, rt->all_workers);
+	cx__offload_delete(rt->offload);
 }
 
 static void free_list(struct cx_msg **head)

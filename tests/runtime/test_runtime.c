@@ -325,6 +325,30 @@ Test(offload, runs_beside_the_workers_and_refuses_when_its_queue_is_full, .timeo
 	end_runtime(rt);
 }
 
+static void offload_last(struct cx_ctx *ctx, void *state)
+{
+	(void)state;
+	seen[9] = 1 + (int)cx_offload(ctx, cx_msg_new(ctx, JOB, sizeof(struct cx_msg)), block);
+}
+
+static const struct cx_actor_type late_offloader = { .name = "late_offloader",
+	                                             .mailbox_cap = 64,
+	                                             .stop = offload_last,
+	                                             .handlers = offloader_handlers,
+	                                             .handler_count = 2 };
+
+Test(offload, is_refused_and_not_a_crash_while_the_runtime_stops, .timeout = 10)
+{
+	struct cx_runtime *rt = start_runtime(1);
+	const struct cx_ref o = spawn(rt, &late_offloader, 1);
+
+	cr_assert_eq(cx_runtime_start(rt), CX_OK);
+	poke(rt, o, JOB);
+	cr_assert(wait_until(&seen[5], 1));
+	end_runtime(rt);
+	cr_assert_eq(seen[9], 1 + (int)CX_EFULL);
+}
+
 /* ---- fairness, watchdog, supervision ---- */
 
 static void hog(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
