@@ -117,7 +117,7 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime conformance e2e fault lint format check-headers check-install docs deps install \
+	bench-runtime conformance e2e fault stack-test lint format check-headers check-install docs deps install \
 	clean help \
 	tests-build stress-build fuzz-build bench-build
 
@@ -274,6 +274,10 @@ fault: all
 	@$(MAKE) --no-print-directory CONF=asan all
 	@tests/fault/run.sh $(PROGRAM)
 
+# Real Kafka, PostgreSQL and Redis: ops/install-deps.sh stack
+stack-test:
+	@tests/stack/run.sh
+
 lint:
 	@tests/runner-selftest.sh
 	@python3 tests/lint/selftest.py
@@ -335,6 +339,7 @@ help:
 	@echo '             make e2e               protocol, with clients that are not ours'
 	@echo '             make conformance       Autobahn Testsuite against the echo role'
 	@echo '             make fault             kill -9, SIGTERM, slow readers, hostile input'
+	@echo '             make stack-test        ops/stack.sh, a real Kafka, PostgreSQL, Redis'
 	@echo 'Code         make lint              include rules, formatting, house rules (tests itself first)'
 	@echo '             make format            clang-format over tracked C files'
 	@echo '             make check-headers     each header compiles alone'
