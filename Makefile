@@ -43,7 +43,7 @@ endif
 
 # The message-pack library goes by either name.
 MSGPACK_PC := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
-LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck $(MSGPACK_PC)
+LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck libpq $(MSGPACK_PC)
 
 # A library outside the default path is a system header too: its warnings are not ours.
 PC_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIB_PCS) 2>/dev/null))
@@ -88,6 +88,10 @@ bin = $(patsubst %.c,$(B)/%,$(1))
 CX_SRC := $(wildcard src/runtime/*.c)
 APP_SRC := $(filter-out src/roles/main.c,$(wildcard $(foreach d,wire io actors roles,src/$(d)/*.c)))
 MAIN_SRC := src/roles/main.c
+# The program carries its migrations.
+MIGRATIONS := $(wildcard migrations/*.sql)
+MIGRATIONS_C := $(B)/gen/postgres_migrations.c
+MIGRATIONS_OBJ := $(B)/gen/postgres_migrations.o
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 T ?= test_*
 UNIT_SRC := $(wildcard $(foreach d,runtime wire io actors roles,tests/$(d)/$(T).c))
@@ -109,6 +113,7 @@ SIM := $(B)/tests/sim/relay_sim
 FUZZ := $(call bin,$(FUZZ_SRC))
 BENCH := $(call bin,$(BENCH_SRC))
 BENCH_RUNTIME := $(B)/bench/bench_runtime
+STACK_CASES := $(B)/tests/stack/migrate_cases
 CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 
 .DEFAULT_GOAL := all
@@ -137,7 +142,7 @@ endef
 $(B)/flags: FORCE
 	$(call stamp,$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) / $(TEST_FLAGS) / $(LDFLAGS_ALL) $(LIBS))
 $(B)/files: FORCE
-	$(call stamp,$(CX_SRC) $(APP_SRC) $(SUPPORT_SRC))
+	$(call stamp,$(CX_SRC) $(APP_SRC) $(SUPPORT_SRC) $(MIGRATIONS))
 $(B)/version: FORCE
 	$(call stamp,$(shell ops/version.sh))
 FORCE:
@@ -169,7 +174,14 @@ $(Q)ar rcs $@ $(filter %.o,$^)
 endef
 $(LIBCX): $(call obj,$(CX_SRC)) $(B)/files
 	$(archive)
-$(LIBAPP): $(call obj,$(APP_SRC)) $(B)/files
+$(MIGRATIONS_C): $(MIGRATIONS) ops/embed-migrations.sh $(B)/files
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)ops/embed-migrations.sh $(MIGRATIONS) >$@
+$(MIGRATIONS_OBJ): $(MIGRATIONS_C) src/io/postgres_migrations.h src/io/postgres_migrate.h $(B)/flags
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Werror -c -o $@ $<
+$(LIBAPP): $(call obj,$(APP_SRC)) $(MIGRATIONS_OBJ) $(B)/files
 	$(archive)
 $(B)/libtestsupport.a: $(call obj,$(SUPPORT_SRC)) $(B)/files
 	$(archive)
@@ -189,6 +201,8 @@ $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link)
 $(SIM): $(call obj,$(SIM_SRC)) $(LIBAPP) $(LIBCX)
 	$(call link)
+$(STACK_CASES): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBAPP) $(LIBCX)
+	$(call link)
 $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link,-fsanitize=fuzzer)
 $(BENCH): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBAPP) $(LIBCX)
@@ -199,8 +213,8 @@ $(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-tests-build: $(UNIT)
-	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC)))
+tests-build: $(UNIT) $(STACK_CASES)
+	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC) tests/stack/migrate_cases.c))
 stress-build: $(STRESS)
 	$(call warnings_clean,$(call obj,$(STRESS_SRC)))
 bench-build: $(BENCH) $(BENCH_RUNTIME)
@@ -275,8 +289,8 @@ fault: all
 	@tests/fault/run.sh $(PROGRAM)
 
 # Real Kafka, PostgreSQL and Redis: ops/install-deps.sh stack
-stack-test:
-	@tests/stack/run.sh
+stack-test: all $(STACK_CASES)
+	@tests/stack/run.sh $(B)
 
 lint:
 	@tests/runner-selftest.sh
@@ -339,7 +353,7 @@ help:
 	@echo '             make e2e               protocol, with clients that are not ours'
 	@echo '             make conformance       Autobahn Testsuite against the echo role'
 	@echo '             make fault             kill -9, SIGTERM, slow readers, hostile input'
-	@echo '             make stack-test        ops/stack.sh, a real Kafka, PostgreSQL, Redis'
+	@echo '             make stack-test        ops/stack.sh and migrations on a real Kafka, PostgreSQL, Redis'
 	@echo 'Code         make lint              include rules, formatting, house rules (tests itself first)'
 	@echo '             make format            clang-format over tracked C files'
 	@echo '             make check-headers     each header compiles alone'

@@ -15,6 +15,9 @@ load_env
 check '--tls: PostgreSQL with its CA' tls_sql ca
 check '--tls: PostgreSQL refused with another CA' not tls_sql other-ca
 check '--tls: PostgreSQL refuses plain text' says 'no pg_hba.conf entry' timeout 20 psql -X "${DATABASE_URL/verify-full/disable}" -c 'select 1'
+check '--tls: migrate with its CA' "$build/construct" migrate
+check '--tls: migrate refused with another CA' says 'certificate verify failed' \
+	exits 1 env PGSSLROOTCERT="$D/tls/other-ca.pem" "$build/construct" migrate
 check '--tls: Redis with its CA' tls_redis ca
 check '--tls: Redis refused with another CA' not tls_redis other-ca
 check '--tls: Kafka with its CA' tls_kafka ca PLAIN "$KAFKA_SASL_PASSWORD"

@@ -1,11 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# run.sh: ops/stack.sh against itself.
-# Real services in a private folder, on free ports; all of it is stopped at the end.  Needs
+# run.sh BUILD: ops/stack.sh against itself, then `construct migrate` on its PostgreSQL.  Real services in a private folder, on free ports; all of it is stopped at the end.  Needs
 # `ops/install-deps.sh stack`.  Last line: `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+build=${1:?usage: run.sh BUILD (build/release)}
 here=tests/stack
+parts=${PARTS:-lifecycle tls migrate}
+. tests/sanitizers.sh
+sanitizer_env "$build"
 work=$(mktemp -d)
 chmod 711 "$work" # the user of PostgreSQL must get through
 D=$work/stack
@@ -64,9 +67,11 @@ redis_gives() { local want=$1; shift; [ "$(redis "$@")" = "$want" ]; }
 
 load_env() { set -a; . "$D/env"; set +a; }
 
-for part in lifecycle tls; do
+for part in $parts; do
 	printf '== %s\n' "$part"
 	. "$here/part_$part.sh"
 done
+if sanitizer_reports; then failed=$((failed + 1)); echo 'FAIL the sanitizers reported (above)'; fi
+[ "$parts" = 'lifecycle tls migrate' ] || echo "only these parts ran: $parts"
 echo "stack: $passed passed, $failed failed"
 [ $failed = 0 ]
