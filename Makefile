@@ -43,7 +43,7 @@ endif
 
 # The message-pack library goes by either name.
 MSGPACK_PC := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
-LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis $(MSGPACK_PC)
+LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis libpq $(MSGPACK_PC)
 
 # A library outside the default path is a system header too: its warnings are not ours.
 PC_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIB_PCS) 2>/dev/null))
@@ -89,6 +89,10 @@ bin = $(patsubst %.c,$(B)/%,$(1))
 CX_SRC := $(wildcard src/runtime/*.c)
 APP_SRC := $(filter-out src/roles/main.c,$(wildcard $(foreach d,wire io actors roles,src/$(d)/*.c)))
 MAIN_SRC := src/roles/main.c
+# The program carries its migrations.
+MIGRATIONS := $(wildcard migrations/*.sql)
+MIGRATIONS_C := $(B)/gen/postgres_migrations.c
+MIGRATIONS_OBJ := $(B)/gen/postgres_migrations.o
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 T ?= test_*
 UNIT_SRC := $(wildcard $(foreach d,runtime wire io actors roles,tests/$(d)/$(T).c))
@@ -114,6 +118,7 @@ SIM := $(B)/tests/sim/relay_sim
 FUZZ := $(call bin,$(FUZZ_SRC))
 BENCH := $(call bin,$(BENCH_SRC))
 BENCH_RUNTIME := $(B)/bench/bench_runtime
+STACK_CASES := $(B)/tests/stack/migrate_cases
 CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 
 .DEFAULT_GOAL := all
@@ -122,8 +127,8 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime conformance e2e fault models lint format check-headers check-install docs deps library \
-	man install install-library uninstall clean help \
+	bench-runtime conformance e2e fault models stack-test lint format check-headers check-install docs deps \
+	library man install install-library uninstall clean help \
 	tests-build stress-build fuzz-build bench-build
 
 # --- build -----------------------------------------------------------------------------------
@@ -142,7 +147,7 @@ endef
 $(B)/flags: FORCE
 	$(call stamp,$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) / $(TEST_FLAGS) / $(LDFLAGS_ALL) $(LIBS))
 $(B)/files: FORCE
-	$(call stamp,$(CX_SRC) $(APP_SRC) $(SUPPORT_SRC))
+	$(call stamp,$(CX_SRC) $(APP_SRC) $(SUPPORT_SRC) $(MIGRATIONS))
 $(B)/version: FORCE
 	$(call stamp,$(shell ops/version.sh))
 FORCE:
@@ -188,7 +193,14 @@ $(LIBCX_SO): $(call pic,$(CX_SRC)) $(B)/files ops/cx.map
 	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -shared -Wl,-soname,$(CX_SONAME) \
 		-Wl,--version-script=ops/cx.map -Wl,-Bsymbolic-functions -Wl,-z,relro,-z,now \
 		-o $@ $(filter %.o,$^) -lpthread
-$(LIBAPP): $(call obj,$(APP_SRC)) $(B)/files
+$(MIGRATIONS_C): $(MIGRATIONS) ops/embed-migrations.sh $(B)/files
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)ops/embed-migrations.sh $(MIGRATIONS) >$@
+$(MIGRATIONS_OBJ): $(MIGRATIONS_C) src/io/postgres_migrations.h src/io/postgres_migrate.h $(B)/flags
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Werror -c -o $@ $<
+$(LIBAPP): $(call obj,$(APP_SRC)) $(MIGRATIONS_OBJ) $(B)/files
 	$(archive)
 $(B)/libtestsupport.a: $(call obj,$(SUPPORT_SRC)) $(B)/files
 	$(archive)
@@ -208,6 +220,8 @@ $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link)
 $(SIM): $(call obj,$(SIM_SRC)) $(LIBAPP) $(LIBCX)
 	$(call link)
+$(STACK_CASES): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBAPP) $(LIBCX)
+	$(call link)
 $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link,-fsanitize=fuzzer)
 $(BENCH): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBAPP) $(LIBCX)
@@ -220,8 +234,8 @@ $(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
 
 library: $(LIBCX) $(LIBCX_SO)
 	$(call warnings_clean,$(call obj,$(CX_SRC)) $(call pic,$(CX_SRC)))
-tests-build: $(UNIT)
-	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC)))
+tests-build: $(UNIT) $(STACK_CASES)
+	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC) tests/stack/migrate_cases.c))
 stress-build: $(STRESS)
 	$(call warnings_clean,$(call obj,$(STRESS_SRC)))
 bench-build: $(BENCH) $(BENCH_RUNTIME)
@@ -298,6 +312,10 @@ e2e: all
 fault: all
 	@$(MAKE) --no-print-directory CONF=asan all
 	@tests/fault/run.sh $(PROGRAM)
+
+# Real Kafka, PostgreSQL and Redis: ops/install-deps.sh stack
+stack-test: all $(STACK_CASES)
+	@tests/stack/run.sh $(B)
 
 lint:
 	@tests/runner-selftest.sh
@@ -396,6 +414,7 @@ help:
 	@echo '             make e2e               protocol, with clients that are not ours'
 	@echo '             make conformance       Autobahn Testsuite against the echo role'
 	@echo '             make fault             kill -9, SIGTERM, slow readers, hostile input'
+	@echo '             make stack-test        ops/stack.sh and migrations on a real Kafka, PostgreSQL, Redis'
 	@echo 'Code         make lint              include rules, formatting, house rules (tests itself first)'
 	@echo '             make format            clang-format over tracked C files'
 	@echo '             make check-headers     each header compiles alone'

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# install-deps.sh [run] [test] [bench]: install what is missing on Debian and Ubuntu (default:
+# install-deps.sh [run] [test] [bench] [stack]: install what is missing on Debian and Ubuntu (default:
 # run); does nothing, quickly, when all is there; elsewhere prints the list.
 #
 #   run    to build and run   test   to run `make test`   bench   peers of the measurements
+#   stack  what ops/stack.sh and `make stack-test` run
 #
 # An entry is a package, `a|b` where releases differ in the name (one is enough), or
 # `command=package` where any provider of the command will do.
@@ -12,7 +13,8 @@ set -u
 run_list='
 	gcc make=make git=git pkgconf|pkg-config libc6-dev ca-certificates
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libsqlite3-dev libssl-dev
-	libsodium-dev libjansson-dev libck-dev libhiredis-dev libmsgpack-c-dev|libmsgpack-dev libcrypt-dev'
+	libsodium-dev libjansson-dev libck-dev libhiredis-dev libpq-dev libmsgpack-c-dev|libmsgpack-dev
+	libcrypt-dev'
 test_list='
 	g++ clang clang-format python3 python3-venv
 	libclang-rt-14-dev|libclang-rt-15-dev|libclang-rt-18-dev|libclang-rt-19-dev
@@ -21,14 +23,18 @@ test_list='
 bench_list='
 	redis-server python3 python3-venv node=nodejs npm=npm sqlite3=sqlite3
 	g++ libcaf-dev erlang-base|erlang-nox'
+stack_list='
+	postgresql-15|postgresql-16|postgresql-17 postgresql-client-15|postgresql-client-16|postgresql-client-17
+	redis-server redis-cli=redis-tools java=openjdk-17-jre-headless mvn=maven python3=python3
+	openssl=openssl librdkafka-dev libpq-dev kcat|kafkacat util-linux procps'
 
-usage() { echo "usage: ${0##*/} [run] [test] [bench]" >&2; exit 2; }
+usage() { echo "usage: ${0##*/} [run] [test] [bench] [stack]" >&2; exit 2; }
 
 wanted=
 [ $# -gt 0 ] || set -- run
 for group; do
 	case $group in
-	run | test | bench) list=${group}_list wanted+=" ${!list}" ;;
+	run | test | bench | stack) list=${group}_list wanted+=" ${!list}" ;;
 	*) usage ;;
 	esac
 done
@@ -37,7 +43,7 @@ wanted=$(tr -s ' \t\n' '\n' <<<"$wanted" | sed '/^$/d' | awk '!seen[$0]++')
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	missing=
 	for tool in gcc make pkg-config; do command -v $tool >/dev/null || missing+=" $tool"; done
-	for pc in libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis; do
+	for pc in libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis libpq; do
 		pkg-config --exists $pc 2>/dev/null || missing+=" $pc"
 	done
 	[ -n "$missing" ] || exit 0

@@ -10,6 +10,7 @@
 
 #include "roles/bench.h"
 #include "roles/config.h"
+#include "roles/migrate.h"
 #include "roles/probe.h"
 #include "roles/roles.h"
 #include "roles/secrets.h"
@@ -162,6 +163,8 @@ static const struct command {
 	{ "probe", NULL, probe_main, ARGS_OWN,
 	  "URL: send messages through a relay, step by step" },
 	{ "bench", NULL, run_bench, ARGS_OWN, "URL: load a relay and measure it" },
+	{ "migrate", NULL, migrate_main, ARGS_OWN,
+	  "bring PostgreSQL to this program's schema (migrate --help)" },
 	{ "check-config", NULL, run_check_config, ARGS_NONE,
 	  "check the environment, start nothing" },
 	{ "--help", NULL, NULL, ARGS_NONE, "this text" },

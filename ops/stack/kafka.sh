@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+# Kafka of a stack: one node that is broker and controller (KRaft), from jars of Maven.
+
+kafka_version=$(sed -n '/<artifactId>kafka_/{n;s/.*<version>\(.*\)<.*/\1/p}' "$home/ops/kafka/pom.xml")
+kafka_sums=$home/ops/kafka/jars.sha256
+kafka_jars=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/construct/kafka-$kafka_version-$(sha256sum <"$kafka_sums" | cut -c1-8)
+kafka_partitions=6
+
+kafka_need()
+{
+	local bad=0
+	need java openjdk-17-jre-headless || bad=1
+	need python3 python3 || bad=1
+	[ -d "$kafka_jars" ] || need mvn maven || bad=1
+	return $bad
+}
+
+kafka_check() { (cd "$1" && sha256sum --quiet --strict -c "$kafka_sums" && [ "$(ls | wc -l)" = "$(wc -l <"$kafka_sums")" ]); }
+
+kafka_copy() # FOLDER: what pom.xml names, by the Maven client as it is set up here
+{
+	mvn -B -q -f "$home/ops/kafka/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+		-DoutputDirectory="$1"
+}
+
+# Shared between stacks; a folder with that name is complete, since it gets the name last.
+kafka_fetch()
+{
+	local new
+	[ ! -d "$kafka_jars" ] || return 0
+	mkdir -p "$(dirname "$kafka_jars")"
+	(
+		flock 8
+		[ ! -d "$kafka_jars" ] || exit 0
+		say "kafka: fetching $kafka_version, once"
+		new=$(mktemp -d "$kafka_jars.XXXXXX")
+		trap 'rm -rf "$new"' EXIT
+		kafka_copy "$new" >"$dir/log/kafka-fetch.log" 2>&1 ||
+			{ complain "kafka: mvn could not fetch it: $dir/log/kafka-fetch.log"; exit 1; }
+		kafka_check "$new" >>"$dir/log/kafka-fetch.log" 2>&1 ||
+			{ complain "kafka: the files are not those of ops/kafka/jars.sha256: $dir/log/kafka-fetch.log"; exit 1; }
+		mv "$new" "$kafka_jars"
+	) 8>"$kafka_jars.lock" || return 69
+}
+
+kafka_properties()
+{
+	local base=$dir/kafka client map
+	client=127.0.0.1:$(port_of kafka)
+	map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,ADMIN:PLAINTEXT
+	[ "$mode" = plain ] || map=CLIENT:SASL_SSL,CONTROLLER:PLAINTEXT,ADMIN:PLAINTEXT
+	# A static quorum: its address may change with the port, which a dynamic one's may not.
+	cat <<-EOF
+		process.roles=broker,controller
+		node.id=1
+		controller.quorum.voters=1@127.0.0.1:$(port_of kafka-controller)
+		listeners=CLIENT://$client,ADMIN://127.0.0.1:$(port_of kafka-admin),CONTROLLER://127.0.0.1:$(port_of kafka-controller)
+		advertised.listeners=CLIENT://$client,ADMIN://127.0.0.1:$(port_of kafka-admin)
+		listener.security.protocol.map=$map
+		inter.broker.listener.name=ADMIN
+		controller.listener.names=CONTROLLER
+		log.dirs=$base/data
+		num.partitions=$kafka_partitions
+		auto.create.topics.enable=false
+		default.replication.factor=1
+		min.insync.replicas=1
+		offsets.topic.num.partitions=6
+		offsets.topic.replication.factor=1
+		transaction.state.log.num.partitions=3
+		transaction.state.log.replication.factor=1
+		transaction.state.log.min.isr=1
+		share.coordinator.state.topic.replication.factor=1
+		share.coordinator.state.topic.min.isr=1
+		group.initial.rebalance.delay.ms=0
+		broker.session.timeout.ms=3000
+		broker.heartbeat.interval.ms=1000
+		EOF
+	[ "$mode" = plain ] || kafka_tls_properties
+}
+
+kafka_tls_properties()
+{
+	local login='org.apache.kafka.common.security' pass
+	pass=$(value_of "$dir/secrets" KAFKA_PASSWORD)
+	cat <<-EOF
+		ssl.keystore.type=PEM
+		ssl.keystore.location=$dir/tls/server-both.pem
+		ssl.client.auth=none
+		sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+		listener.name.client.plain.sasl.jaas.config=$login.plain.PlainLoginModule required user_construct="$pass";
+		listener.name.client.scram-sha-256.sasl.jaas.config=$login.scram.ScramLoginModule required;
+		listener.name.client.scram-sha-512.sasl.jaas.config=$login.scram.ScramLoginModule required;
+		EOF
+}
+
+kafka_format()
+{
+	local base=$dir/kafka pass
+	pass=$(secret KAFKA_PASSWORD 16)
+	java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$kafka_jars/*" kafka.tools.StorageTool format \
+		-t "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d =)" -c "$base/server.properties" --ignore-formatted \
+		--add-scram "SCRAM-SHA-256=[name=construct,password=$pass]" \
+		--add-scram "SCRAM-SHA-512=[name=construct,password=$pass]" >>"$dir/log/kafka.log" 2>&1 ||
+		{ complain "kafka: formatting failed: $dir/log/kafka.log"; return 1; }
+}
+
+kafka_make()
+{
+	kafka_fetch || return
+	mkdir -p "$dir/kafka"
+	port kafka
+	port kafka-controller
+	port kafka-admin
+	secret KAFKA_PASSWORD 16 >/dev/null
+	kafka_properties >"$dir/kafka/server.properties"
+	[ -f "$dir/kafka/data/meta.properties" ] || kafka_format
+}
+
+kafka_launch()
+{
+	daemon kafka java -Xms256m -Xmx512m -XX:+UseSerialGC \
+		-Dorg.slf4j.simpleLogger.showDateTime=true -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS \
+		-cp "$kafka_jars/*" kafka.Kafka "$dir/kafka/server.properties"
+}
+
+kafka_answers() { python3 -B "$home/ops/kafka/admin.py" ping "127.0.0.1:$(port_of kafka-admin)" 2>/dev/null; }
+
+kafka_after()
+{
+	python3 -B "$home/ops/kafka/admin.py" create "127.0.0.1:$(port_of kafka-admin)" $kafka_partitions \
+		"$kafka_topic" "$kafka_topic-delivery-ack" "$kafka_topic-dead-letter"
+}
+kafka_stop_signal=TERM
+
+# PLAIN, though the broker takes SCRAM too: librdkafka before 2.6.1 (Debian 12 has 2.0.2) sends a
+# wrong nonce in SCRAM's last message, which brokers since 3.8.1 refuse as a wrong password.
+kafka_env()
+{
+	cat <<-EOF
+		KAFKA_ENABLED=true
+		KAFKA_BROKERS=127.0.0.1:$(port_of kafka)
+		KAFKA_TOPIC=$kafka_topic
+		KAFKA_CONSUMER_GROUP=construct-delivery-workers
+		EOF
+	[ "$mode" = plain ] || cat <<-EOF
+		KAFKA_SSL_ENABLED=true
+		KAFKA_SASL_MECHANISM=PLAIN
+		KAFKA_SASL_USERNAME=construct
+		KAFKA_SASL_PASSWORD=$(value_of "$dir/secrets" KAFKA_PASSWORD)
+		EOF
+}
