@@ -43,7 +43,8 @@ endif
 
 # The message-pack library goes by either name.
 MSGPACK_PC := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
-LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis libpq $(MSGPACK_PC)
+LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis libpq libnghttp2 \
+	libprotobuf-c $(MSGPACK_PC)
 
 # A library outside the default path is a system header too: its warnings are not ours.
 PC_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIB_PCS) 2>/dev/null))
@@ -51,7 +52,8 @@ PC_LIBS := $(shell pkg-config --libs $(LIB_PCS) 2>/dev/null)
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 WERROR_FLAG := $(if $(filter 1,$(WERROR)),-Werror)
-CPPFLAGS_ALL := -Iinclude -Isrc -D_GNU_SOURCE $(CPPFLAGS) $(PC_CFLAGS)
+# What protoc-c makes is a system header too.
+CPPFLAGS_ALL := -Iinclude -Isrc -isystem $(B)/gen -D_GNU_SOURCE $(CPPFLAGS) $(PC_CFLAGS)
 CFLAGS_ALL := -std=c11 -g -pthread -fno-omit-frame-pointer $(WARN)
 LDFLAGS_ALL := -pthread -Wl,--as-needed
 LIBS := $(PC_LIBS) -lcrypt -lpthread -lm
@@ -103,6 +105,12 @@ BENCH_SRC := $(wildcard bench/*.c)
 # One program; its peers in other languages are built by the run.
 BENCH_RUNTIME_SRC := $(wildcard bench/runtime/*.c)
 
+# From proto/: C for each file, and the descriptors of all for reflection.
+PROTO_SRC := $(sort $(wildcard proto/*.proto))
+GEN_SRC := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTO_SRC)) $(B)/gen/grpc_descriptors.c
+GEN_HDR := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.h,$(PROTO_SRC))
+GEN_OBJ := $(GEN_SRC:.c=.o)
+
 LIBCX := $(B)/libcx.a
 # The number after .so is the interface's: it moves with the first part of VERSION.
 CX_VERSION := $(shell cat VERSION)
@@ -119,6 +127,8 @@ FUZZ := $(call bin,$(FUZZ_SRC))
 BENCH := $(call bin,$(BENCH_SRC))
 BENCH_RUNTIME := $(B)/bench/bench_runtime
 STACK_CASES := $(B)/tests/stack/migrate_cases
+GRPC_SRC := $(wildcard tests/grpc/*.c)
+GRPC := $(call bin,$(GRPC_SRC))
 CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 
 .DEFAULT_GOAL := all
@@ -127,8 +137,8 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime conformance e2e fault models stack-test lint format check-headers check-install docs deps \
-	library man install install-library uninstall clean help \
+	bench-runtime bench-grpc conformance e2e fault models stack-test grpc-test lint format check-headers \
+	check-install docs deps library man install install-library uninstall clean help \
 	tests-build stress-build fuzz-build bench-build
 
 # --- build -----------------------------------------------------------------------------------
@@ -147,13 +157,31 @@ endef
 $(B)/flags: FORCE
 	$(call stamp,$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) / $(TEST_FLAGS) / $(LDFLAGS_ALL) $(LIBS))
 $(B)/files: FORCE
-	$(call stamp,$(CX_SRC) $(APP_SRC) $(SUPPORT_SRC) $(MIGRATIONS))
+	$(call stamp,$(CX_SRC) $(APP_SRC) $(SUPPORT_SRC) $(MIGRATIONS) $(PROTO_SRC))
 $(B)/version: FORCE
 	$(call stamp,$(shell ops/version.sh))
 FORCE:
 
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
+	@mkdir -p $(@D)
+	$(call say,PROTO,$<)
+	$(Q)protoc-c -Iproto --c_out=$(B)/gen $<
+$(B)/gen/descriptors.bin: $(PROTO_SRC)
+	@mkdir -p $(@D)
+	$(call say,PROTO,$@)
+	$(Q)protoc -Iproto --include_imports --descriptor_set_out=$@ $(PROTO_SRC)
+$(B)/gen/grpc_descriptors.c: $(B)/gen/descriptors.bin
+	$(Q){ echo '#include "wire/grpc_reflection.h"'; \
+		echo 'const uint8_t grpc_descriptor_set[] = {'; \
+		od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; echo '};'; \
+		echo 'const size_t grpc_descriptor_set_len = sizeof(grpc_descriptor_set);'; } >$@
+# Not our text: its warnings are not asked for.
+$(GEN_OBJ): %.o: %.c $(B)/flags
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -w -c -o $@ $<
+
 # Warnings are kept beside the object: a later WERROR=1 finds them without compiling again.
-$(B)/obj/%.o: %.c $(B)/flags
+$(B)/obj/%.o: %.c $(B)/flags | $(GEN_HDR)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(EXTRA) $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
@@ -200,7 +228,7 @@ $(MIGRATIONS_C): $(MIGRATIONS) ops/embed-migrations.sh $(B)/files
 $(MIGRATIONS_OBJ): $(MIGRATIONS_C) src/io/postgres_migrations.h src/io/postgres_migrate.h $(B)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Werror -c -o $@ $<
-$(LIBAPP): $(call obj,$(APP_SRC)) $(MIGRATIONS_OBJ) $(B)/files
+$(LIBAPP): $(call obj,$(APP_SRC)) $(MIGRATIONS_OBJ) $(GEN_OBJ) $(B)/files
 	$(archive)
 $(B)/libtestsupport.a: $(call obj,$(SUPPORT_SRC)) $(B)/files
 	$(archive)
@@ -225,6 +253,8 @@ $(STACK_CASES): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBAPP) $(LIBCX)
 $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link,-fsanitize=fuzzer)
 $(BENCH): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBAPP) $(LIBCX)
+	$(call link)
+$(GRPC): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link)
 # The library alone, as another program would link it.
 $(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
@@ -303,11 +333,20 @@ bench: all bench-build
 bench-runtime: $(BENCH_RUNTIME)
 	@python3 bench/run_runtime.py $(ARGS)
 
+# h2load and our client against our server, beside nghttp2's own.
+bench-grpc: $(GRPC)
+	@python3 bench/grpc.py $(B)/tests/grpc
+
 conformance: all
 	@tests/conformance/run.sh $(PROGRAM)
 
 e2e: all
 	@tests/e2e/run.sh $(PROGRAM)
+
+# Stock clients of gRPC against our server.
+grpc-test: $(GRPC)
+	$(call warnings_clean,$(call obj,$(GRPC_SRC) $(SUPPORT_SRC)))
+	@tests/grpc/run.sh $(B)/tests/grpc/grpc_echo
 
 fault: all
 	@$(MAKE) --no-print-directory CONF=asan all
@@ -412,6 +451,7 @@ help:
 	@echo '             make mutants           planted bugs, each found by the simulator'
 	@echo '             make fuzz              FUZZ_SECS=10 each, clang'
 	@echo '             make e2e               protocol, with clients that are not ours'
+	@echo '             make grpc-test         stock gRPC clients against our server'
 	@echo '             make conformance       Autobahn Testsuite against the echo role'
 	@echo '             make fault             kill -9, SIGTERM, slow readers, hostile input'
 	@echo '             make stack-test        ops/stack.sh and migrations on a real Kafka, PostgreSQL, Redis'
@@ -421,4 +461,5 @@ help:
 	@echo '             make check-install     the installed library serves examples, C and C++; man pages'
 	@echo '             make docs              docs/params.md and .env.example from the table'
 	@echo 'Measure      make bench             benchmarks with their peers; see docs/benchmarks.md'
+	@echo '             make bench-grpc        calls of gRPC, beside h2load and nghttpd'
 	@echo '             make bench-runtime     libcx beside CAF, Erlang, Actix, goroutines; ARGS="--help"'

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections of the client: opening, trying again, health, end. */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cx/log.h>
+
+#include "io/grpc_client_internal.h"
+#include "io/openssl_h2.h"
+
+#define BACKOFF_MIN_MS 50
+#define BACKOFF_MAX_MS 5000
+#define CONNECT_MS 5000 /* TCP, TLS and SETTINGS, each */
+#define SILENCE_MS 5000 /* with calls under way: then a PING */
+#define ANSWER_MS 5000  /* for the PING */
+#define STEADY_MS 5000  /* up for so long: the next failure is a first one */
+#define RESOLVE_AGE_MS 1000
+#define WINDOW_BYTES 4194304
+#define STREAM_WINDOW_BYTES 1048576
+
+static void set_state(struct grpc_client_conn *c, enum grpc_conn_state state)
+{
+	c->state = (uint8_t)state;
+	c->since_ms = cx_now_ms(c->client->ctx);
+}
+
+static bool is_alive(const struct grpc_client_conn *c)
+{
+	return c->state >= GRPC_CONN_CONNECTING && c->state <= GRPC_CONN_READY;
+}
+
+/* No connection, and none being tried: who waits would wait for nothing. */
+static void look_whether_dead(struct grpc_client *g)
+{
+	bool is_any_waiting = false;
+
+	g->is_dead = false;
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++) {
+		if (is_alive(&g->slots[i]))
+			return;
+		is_any_waiting |= g->slots[i].state == GRPC_CONN_WAITING;
+	}
+	g->is_dead = is_any_waiting;
+}
+
+static uint64_t backoff_ms(struct grpc_client_conn *c)
+{
+	const uint32_t n = c->failures < 7 ? c->failures : 7;
+	const uint64_t cap = (uint64_t)BACKOFF_MIN_MS << n;
+
+	return 1 + cx_random(c->client->ctx) % (cap < BACKOFF_MAX_MS ? cap : BACKOFF_MAX_MS);
+}
+
+static void close_conn(struct grpc_client_conn *c, const char *why)
+{
+	grpc_transport_close(&c->t);
+	while (c->calls != NULL)
+		grpc_call_finish(c->client, c->calls, GRPC_UNAVAILABLE, why);
+	c->is_failing = c->is_pinged = c->is_goaway = false;
+	c->t.is_connecting = c->t.tls_wants_write = c->t.wants_room = false;
+}
+
+/* The peer is gone or was never there: try again later. */
+static void fail(struct grpc_client_conn *c, const char *why)
+{
+	struct grpc_client *g = c->client;
+	const bool was_leaving = c->state == GRPC_CONN_LEAVE;
+	const uint64_t now_ms = cx_now_ms(g->ctx);
+
+	if (c->state == GRPC_CONN_READY && now_ms - c->since_ms >= STEADY_MS)
+		c->failures = 0;
+	if (c->t.tls != NULL && c->state == GRPC_CONN_GREETING)
+		why = tls_h2_why(c->t.tls);
+	cx_log(CX_WARN, "grpc.connection_lost", "state=%d failures=%u why=\"%s\"", c->state,
+	       c->failures, why);
+	close_conn(c, "the connection was lost");
+	if (was_leaving) {
+		set_state(c, GRPC_CONN_FREE); /* another one took its place */
+		return;
+	}
+	set_state(c, GRPC_CONN_WAITING);
+	cx_timer_arm(g->ctx, &c->timer, backoff_ms(c), TIMER_C);
+	c->failures++;
+	if (now_ms - g->resolved_ms >= RESOLVE_AGE_MS)
+		grpc_client_resolve(g);
+	look_whether_dead(g);
+}
+
+static bool open_session(struct grpc_client_conn *c)
+{
+	struct grpc_client *g = c->client;
+	const nghttp2_settings_entry entries[] = {
+		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0 },
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES },
+	};
+
+	if (g->targets[c->target].is_tls) {
+		c->t.tls = tls_h2_connect(g->tls, c->t.watch.fd, g->targets[c->target].host);
+		if (c->t.tls == NULL)
+			return false;
+	}
+	return nghttp2_session_client_new(&c->t.session, g->callbacks, c) == 0 &&
+	       nghttp2_submit_settings(c->t.session, NGHTTP2_FLAG_NONE, entries,
+	                               CX_COUNTOF(entries)) == 0 &&
+	       nghttp2_session_set_local_window_size(c->t.session, NGHTTP2_FLAG_NONE, 0,
+	                                             WINDOW_BYTES) == 0;
+}
+
+static void mark_dirty(struct grpc_client_conn *c)
+{
+	c->is_dirty = true;
+}
+
+static void on_connected(struct grpc_client_conn *c)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	c->t.is_connecting = false;
+	if (getsockopt(c->t.watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
+		fail(c, strerror(error));
+		return;
+	}
+	grpc_transport_tune(c->t.watch.fd);
+	set_state(c, GRPC_CONN_GREETING);
+	if (open_session(c))
+		mark_dirty(c);
+	else
+		fail(c, "no session");
+}
+
+static void on_conn_event(struct loop_watch *watch, unsigned events)
+{
+	struct grpc_client_conn *c = (struct grpc_client_conn *)(void *)watch;
+
+	grpc_client_enter(c->client);
+	if (c->state == GRPC_CONN_CONNECTING) {
+		on_connected(c);
+		return;
+	}
+	if ((events & LOOP_READABLE) || c->t.tls_wants_write) {
+		const enum grpc_io io = grpc_transport_read(&c->t, c->client->scratch);
+
+		c->heard_ms = cx_now_ms(c->client->ctx);
+		if (io == GRPC_IO_END) {
+			fail(c, "the peer closed it");
+			return;
+		}
+		c->is_failing |= io == GRPC_IO_BROKEN;
+	}
+	mark_dirty(c);
+}
+
+static void dial(struct grpc_client_conn *c)
+{
+	struct grpc_client *g = c->client;
+	const struct grpc_address *a = &g->addresses[g->next_address++ % g->address_count];
+	const socklen_t len = a->any.sa_family == AF_INET ? sizeof(a->v4) : sizeof(a->v6);
+	const int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	set_state(c, GRPC_CONN_CONNECTING);
+	c->target = a->target;
+	c->heard_ms = cx_now_ms(g->ctx);
+	if (fd < 0) {
+		fail(c, "no socket left");
+		return;
+	}
+	c->t.watch = (struct loop_watch){ .fd = fd, .fn = on_conn_event };
+	c->t.loop = g->loop;
+	c->t.is_connecting = true;
+	if (connect(fd, &a->any, len) != 0 && errno != EINPROGRESS) {
+		fail(c, strerror(errno));
+		return;
+	}
+	if (!grpc_transport_poll(&c->t))
+		fail(c, "no memory");
+}
+
+void grpc_client_retry(struct grpc_client_conn *c)
+{
+	if (c->state == GRPC_CONN_WAITING && c->client->address_count > 0)
+		dial(c);
+	look_whether_dead(c->client);
+}
+
+void grpc_client_connect(struct grpc_client *g)
+{
+	uint32_t busy = 0;
+
+	if (g->address_count == 0)
+		return;
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++)
+		busy += g->slots[i].state != GRPC_CONN_FREE &&
+		        g->slots[i].state != GRPC_CONN_LEAVE;
+	for (size_t i = 0; i < GRPC_SLOTS_MAX && busy < g->conf.connections; i++) {
+		if (g->slots[i].state != GRPC_CONN_FREE)
+			continue;
+		g->slots[i].failures = 0;
+		dial(&g->slots[i]);
+		busy++;
+	}
+}
+
+struct grpc_client_conn *grpc_client_pick(struct grpc_client *g)
+{
+	struct grpc_client_conn *best = NULL;
+
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++) {
+		struct grpc_client_conn *c = &g->slots[i];
+
+		if (c->state != GRPC_CONN_READY || c->is_goaway || c->is_failing ||
+		    c->call_count >=
+		            nghttp2_session_get_remote_settings(
+				    c->t.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+			continue;
+		if (best == NULL || c->call_count < best->call_count)
+			best = c;
+	}
+	return best;
+}
+
+static void flush(struct grpc_client_conn *c)
+{
+	const enum grpc_io io = grpc_transport_write(&c->t, c->client->scratch);
+
+	if (io != GRPC_IO_OK || c->is_failing) {
+		fail(c, c->is_failing ? "the peer broke the protocol" : "the peer closed it");
+		return;
+	}
+	if (c->is_goaway && c->state != GRPC_CONN_LEAVE)
+		set_state(c, GRPC_CONN_LEAVE);
+	if (c->state == GRPC_CONN_LEAVE && c->call_count == 0) {
+		close_conn(c, "");
+		set_state(c, GRPC_CONN_FREE);
+		return;
+	}
+	if (grpc_transport_is_done(&c->t))
+		fail(c, "the session has ended");
+	else if (!grpc_transport_poll(&c->t))
+		fail(c, "no memory");
+}
+
+void grpc_client_flush(struct grpc_client *g)
+{
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++) {
+		struct grpc_client_conn *c = &g->slots[i];
+
+		if (!c->is_dirty)
+			continue;
+		c->is_dirty = false;
+		if (c->state >= GRPC_CONN_GREETING)
+			flush(c);
+	}
+	/* A GOAWAY without calls: its place is taken in this turn. */
+	grpc_client_connect(g);
+}
+
+static void look_at(struct grpc_client_conn *c, uint64_t now_ms)
+{
+	const uint64_t silent_ms = now_ms - c->heard_ms;
+
+	if ((c->state == GRPC_CONN_CONNECTING || c->state == GRPC_CONN_GREETING) &&
+	    now_ms - c->since_ms >= CONNECT_MS) {
+		fail(c, "no answer");
+		return;
+	}
+	if (c->state < GRPC_CONN_READY || c->call_count == 0)
+		return;
+	if (silent_ms >= SILENCE_MS + ANSWER_MS) {
+		fail(c, "silence");
+	} else if (silent_ms >= SILENCE_MS && !c->is_pinged) {
+		c->is_pinged = true;
+		c->is_failing |=
+			nghttp2_submit_ping(c->t.session, NGHTTP2_FLAG_NONE, NULL) != 0;
+		mark_dirty(c);
+	} else if (silent_ms < SILENCE_MS) {
+		c->is_pinged = false;
+	}
+}
+
+void grpc_client_tick(struct grpc_client *g)
+{
+	const uint64_t now_ms = cx_now_ms(g->ctx);
+
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++)
+		look_at(&g->slots[i], now_ms);
+}
+
+void grpc_client_close(struct grpc_client *g)
+{
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++) {
+		if (g->slots[i].state >= GRPC_CONN_CONNECTING)
+			close_conn(&g->slots[i], "the client ends");
+		g->slots[i].state = GRPC_CONN_FREE;
+	}
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the gRPC client share.  Reading order: grpc_client.c (actor, queue),
+ * grpc_client_conn.c (connections), grpc_client_call.c (what nghttp2 calls), grpc_resolve.c.
+ *
+ * Invariants:
+ * 1. Each call is answered once, by grpc_call_finish, which frees it.
+ * 2. Nothing is closed inside a callback of nghttp2: callbacks set flags, the turn's end acts.
+ * 3. A call is in the queue, or its stream's user data points to it; never both. */
+#ifndef IO_GRPC_CLIENT_INTERNAL_H
+#define IO_GRPC_CLIENT_INTERNAL_H
+
+#include <cx/io.h>
+
+#include "io/grpc_client.h"
+#include "io/grpc_resolve.h"
+#include "io/grpc_transport.h"
+
+#define GRPC_SLOTS_MAX 16 /* twice the connections: the old ones may still have calls */
+
+struct grpc_client;
+struct ssl_ctx_st;
+
+struct grpc_out_call {
+	struct grpc_out_call *next, *prev; /* queue, or all of a connection */
+	struct grpc_client_conn *conn;     /* NULL: in the queue */
+	struct cx_caller caller;
+	struct cx_buf *request;
+	const char *method;
+	uint64_t deadline_ms;
+	struct cx_timer timer;
+	int32_t stream_id;
+	uint32_t sent; /* of prefix and request */
+	struct grpc_reader reader;
+	struct cx_buf *msg; /* the answer, being put together */
+	uint32_t msg_len;
+	uint16_t http_status;
+	uint8_t status;
+	uint8_t tries;
+	bool has_status, is_grpc;
+	char message[GRPC_MESSAGE_BYTES_MAX + 1];
+};
+
+/* FREE -> CONNECTING -> GREETING -> READY -> LEAVING -> FREE; from each to WAITING or FREE;
+ * WAITING -> CONNECTING */
+enum grpc_conn_state {
+	GRPC_CONN_FREE,
+	GRPC_CONN_WAITING,    /* for its next try */
+	GRPC_CONN_CONNECTING, /* TCP */
+	GRPC_CONN_GREETING,   /* TLS, until the peer's SETTINGS */
+	GRPC_CONN_READY,
+	GRPC_CONN_LEAVE, /* the peer said GOAWAY: calls under way are finished */
+};
+
+struct grpc_client_conn {
+	struct grpc_transport t; /* first */
+	struct grpc_client *client;
+	struct grpc_out_call *calls;
+	struct cx_timer timer; /* WAITING */
+	uint64_t since_ms;     /* this state */
+	uint64_t heard_ms;     /* the peer's last bytes */
+	uint32_t call_count;
+	uint32_t failures; /* in a row */
+	uint8_t state;     /* enum grpc_conn_state */
+	uint8_t target;
+	bool is_dirty, is_failing, is_pinged;
+	bool is_goaway; /* one came: inv. 2 */
+};
+
+struct grpc_client {
+	struct grpc_client_conf conf;
+	struct cx_worker *worker;
+	struct cx_ref self;
+	struct uv_loop_s *loop;
+	struct cx_ctx *ctx; /* while a turn of the actor runs, else NULL */
+	struct ssl_ctx_st *tls;
+	nghttp2_session_callbacks *callbacks;
+	struct grpc_scratch *scratch;
+	struct grpc_target *targets;
+	struct grpc_address *addresses;
+	uint32_t address_count, next_address;
+	struct grpc_out_call *queue_head, *queue_tail, *free_calls;
+	uint32_t queue_len;
+	struct grpc_client_conn slots[GRPC_SLOTS_MAX];
+	struct cx_timer tick;
+	uint64_t resolved_ms;
+	bool is_resolving;
+	bool is_dead; /* no name, or no connection and none being tried */
+};
+
+/* grpc_client.c */
+void grpc_client_enter(struct grpc_client *g);
+/* Inv. 1; out of queue or connection first. */
+void grpc_call_finish(struct grpc_client *g, struct grpc_out_call *call,
+                      enum grpc_status status, const char *message);
+/* To the front of the queue: it was surely not carried out. */
+void grpc_call_again(struct grpc_client *g, struct grpc_out_call *call);
+void grpc_call_unlink(struct grpc_client *g, struct grpc_out_call *call);
+void grpc_call_link(struct grpc_client_conn *c, struct grpc_out_call *call);
+/* All that wait get UNAVAILABLE. */
+void grpc_queue_fail(struct grpc_client *g, const char *why);
+void grpc_client_resolve(struct grpc_client *g);
+
+/* grpc_client_conn.c */
+/* Open what is missing; for each turn's end, and after a resolve. */
+void grpc_client_connect(struct grpc_client *g);
+void grpc_client_retry(struct grpc_client_conn *c);
+void grpc_client_flush(struct grpc_client *g);
+void grpc_client_tick(struct grpc_client *g);
+void grpc_client_close(struct grpc_client *g);
+/* The one that may take one more call, or NULL. */
+struct grpc_client_conn *grpc_client_pick(struct grpc_client *g);
+
+/* grpc_client_call.c */
+void grpc_client_callbacks(nghttp2_session_callbacks *callbacks);
+/* False: the connection cannot take it (nothing was sent). */
+bool grpc_call_submit(struct grpc_client_conn *c, struct grpc_out_call *call);
+void grpc_call_deadline(struct grpc_client *g, struct grpc_out_call *call);
+
+#endif
