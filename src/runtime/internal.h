@@ -21,6 +21,7 @@
 #include <cx/supervisor.h>
 
 #include "runtime/deque.h"
+#include "runtime/handler_times.h"
 #include "runtime/pool.h"
 #include "runtime/stack.h"
 #include "runtime/timer_wheel.h"
@@ -150,6 +151,7 @@ struct cx_worker {
 	uint16_t index;
 	uint8_t dedicated; /* an actor's own thread: no loop of the user's, no stealing */
 	uint64_t now_ns, now_ms;
+	uint64_t tick_ns; /* now_ns when the event loop was last left */
 	int64_t wall_ms;
 	uint64_t random;
 	uint32_t
@@ -165,10 +167,18 @@ struct cx_worker {
 	pthread_t thread;
 	char name[16]; /* of the thread, as `top -H` and profilers show it */
 	struct cx__kind_count counts[CX__KINDS_MAX];
+	_Atomic(struct cx__handler_times *)
+		times[CX__KINDS_MAX]; /* NULL: had no turn here yet */
 	struct cx__deque any;
 	/* free slots: any thread, short */
 	_Alignas(64) pthread_mutex_t free_lock;
 	struct cx__actor *free_slots[2]; /* [any]; linked by .free_next */
+};
+
+/* A handler over the watchdog's limit.  Written by the watchdog, read by anybody: relaxed. */
+struct cx__slow {
+	_Atomic uint32_t kind, type;
+	_Atomic uint64_t count, longest_ns;
 };
 
 struct cx__offload;
@@ -188,6 +198,9 @@ struct cx_runtime {
 	_Atomic uint32_t kind_count;
 	struct cx__kind_count outside[CX__KINDS_MAX]; /* posts by foreign threads: fetch_add */
 	struct cx__offload *offload;
+	struct cx__slow slow[CX_SLOW_HANDLERS];
+	_Atomic uint32_t slow_count;           /* release: the entries below it are written */
+	_Atomic uint64_t depth[CX__KINDS_MAX]; /* as last found by the watchdog */
 	pthread_t watchdog;
 	pthread_mutex_t watchdog_lock;
 	pthread_cond_t watchdog_cond;

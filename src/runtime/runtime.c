@@ -32,6 +32,8 @@ static void worker_delete(struct cx_worker *w)
 	for (uint32_t i = 0; i < w->ask_page_count; i++)
 		free(w->ask_pages[i]);
 	free(w->ask_pages);
+	for (unsigned k = 0; k < CX__KINDS_MAX; k++)
+		free(atomic_load(&w->times[k]));
 	cx__pool_delete(w->pool);
 	free(w);
 }
