@@ -21,6 +21,7 @@
 #include "io/embedded_inbox.h"
 #include "io/loop_uv.h"
 #include "io/sqlite.h"
+#include "io/top_socket.h"
 #include "io/websocket.h"
 #include "roles/process.h"
 #include "roles/roles.h"
@@ -46,6 +47,7 @@ struct all {
 	struct embedded_inbox_settings inbox;
 	struct cx_ref adapters[RELAY_WORKERS_MAX];
 	struct cx_runtime *rt;
+	struct top_socket *top; /* NULL: off */
 	uint16_t port;
 	time_t began;
 };
@@ -199,6 +201,27 @@ static enum cx_err boot(struct all *all, const char **error_text)
 	return err;
 }
 
+/* A default path where no socket can be (some network and container file systems) is no reason not to
+ * serve; another process there is, and so is a path that somebody asked for. */
+static bool open_top(struct all *all)
+{
+	const char *path = all->config->top_socket;
+	char error_text[TOP_ERROR_MAX];
+	enum cx_err err;
+
+	if (path == NULL)
+		return true;
+	err = top_socket_open(all->rt, path, construct_version(), &all->top, error_text);
+	if (err == CX_EIO && !all->config->top_socket_given) {
+		cx_log(CX_WARN, "top.off", "error=\"%s\"", error_text);
+		return true;
+	}
+	if (err != CX_OK)
+		cx_log(CX_ERROR, "relay.failed", "role=all error=\"TOP_SOCKET %s\"",
+		       error_text);
+	return err == CX_OK;
+}
+
 /* For people: where it is, where the data lies, what to try. */
 static void greet(const struct all *all)
 {
@@ -238,6 +261,7 @@ static void end(struct all *all)
 	struct sqlite_figures db;
 
 	websocket_figures(&ws);
+	top_socket_close(all->top);
 	cx_runtime_stop(all->rt);
 	websocket_teardown();
 	sqlite_figures(&db);
@@ -270,6 +294,10 @@ int role_all_main(const struct config *c)
 		return 1;
 	}
 	all.process.rt = all.rt;
+	if (!open_top(&all)) {
+		end(&all);
+		return 1;
+	}
 	if (!process_write_port(c->port_file, all.port)) {
 		cx_log(CX_ERROR, "relay.failed", "role=all error=\"PORT_FILE %s: %s\"",
 		       c->port_file, strerror(errno));

@@ -13,6 +13,7 @@
 #include "roles/probe.h"
 #include "roles/roles.h"
 #include "roles/secrets.h"
+#include "roles/top.h"
 #include "roles/version.h"
 
 #define EXIT_USAGE 2
@@ -163,6 +164,7 @@ static const struct command {
 	{ "probe", NULL, probe_main, ARGS_OWN,
 	  "URL: send messages through a relay, step by step" },
 	{ "bench", NULL, run_bench, ARGS_OWN, "URL: load a relay and measure it" },
+	{ "top", NULL, top_main, ARGS_OWN, "what a running relay does, live" },
 	{ "check-config", NULL, run_check_config, ARGS_NONE,
 	  "check the environment, start nothing" },
 	{ "--help", NULL, NULL, ARGS_NONE, "this text" },
