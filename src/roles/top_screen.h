@@ -32,6 +32,9 @@ struct top_screen {
 
 enum top_key { TOP_KEY_NOTHING, TOP_KEY_REDRAW, TOP_KEY_QUIT };
 
+/* How many columns one can sort by. */
+unsigned top_screen_sorts(void);
+
 /* A byte that was typed. */
 enum top_key top_view_key(struct top_view *view, unsigned char byte);
 
