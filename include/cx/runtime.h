@@ -94,7 +94,7 @@ size_t cx_runtime_worker_stats(struct cx_runtime *rt, struct cx_worker_stats *ou
 
 /* Handler times of one kind of actor.  A turn of n messages counts n times its n-th part, so a
  * handler is timed exactly when it has its turn alone and as the mean of its batch under load.
- * Timed are the first turn after each poll and one in 32 of the others, which counts for all.
+ * Timed are the first turn after each poll and one in 64 of the others, which counts for all.
  * Buckets are log-linear (as HDR histograms have them): a value up to 15 ns has its own, above it
  * each power of two is cut in 8, so a bucket's end is at most 1/8 above what was recorded. */
 #define CX_HANDLER_BUCKETS 272 /* up to 2^36 ns, 68 s; longer counts as that */

@@ -10,6 +10,7 @@
 
 #include <cx/log.h>
 #include <cx/runtime.h>
+#include <cx/trace.h>
 
 #include "actors/account.h"
 #include "actors/connection.h"
@@ -37,6 +38,8 @@
 #define DAY_MS INT64_C(86400000)
 #define HOUR_MS INT64_C(3600000)
 #define OFFLOAD_QUEUE 128
+#define TRACE_WAYS 1
+#define TRACE_EVENTS 4096 /* a way has some forty */
 
 struct all {
 	const struct config *config;
@@ -48,6 +51,7 @@ struct all {
 	struct cx_ref adapters[RELAY_WORKERS_MAX];
 	struct cx_runtime *rt;
 	struct top_socket *top; /* NULL: off */
+	FILE *trace;            /* NULL: off */
 	uint16_t port;
 	time_t began;
 };
@@ -171,6 +175,19 @@ static enum cx_err boot_actors(struct all *all)
 	return err;
 }
 
+/* Opened at the start, so that a wrong path is known before anything is served. */
+static enum cx_err open_trace(struct all *all, const char **error_text)
+{
+	if (all->config->trace_file == NULL)
+		return CX_OK;
+	all->trace = fopen(all->config->trace_file, "we");
+	if (all->trace == NULL) {
+		*error_text = "the file of --trace cannot be written";
+		return CX_EIO;
+	}
+	return cx_runtime_trace(all->rt, TRACE_WAYS, TRACE_EVENTS);
+}
+
 static enum cx_err boot(struct all *all, const char **error_text)
 {
 	static const char *const names[] = {
@@ -191,7 +208,9 @@ static enum cx_err boot(struct all *all, const char **error_text)
 	if (err != CX_OK)
 		return err;
 	fill_relay(all);
-	err = sqlite_setup(&all->sqlite, error_text);
+	err = open_trace(all, error_text);
+	if (err == CX_OK)
+		err = sqlite_setup(&all->sqlite, error_text);
 	if (err == CX_OK)
 		err = websocket_setup(&all->websocket, &all->port, error_text);
 	if (err != CX_OK)
@@ -255,6 +274,17 @@ static void log_start(const struct all *all)
 	       c->max_messages_per_hour, c->inbox_max_messages);
 }
 
+static void write_trace(struct all *all)
+{
+	enum cx_err err;
+
+	if (all->trace == NULL)
+		return;
+	err = cx_runtime_trace_write(all->rt, all->trace);
+	if (fclose(all->trace) != 0 || err != CX_OK)
+		cx_log(CX_ERROR, "trace.failed", "error=\"%s\"", strerror(errno));
+}
+
 static void end(struct all *all)
 {
 	struct websocket_figures ws;
@@ -263,6 +293,7 @@ static void end(struct all *all)
 	websocket_figures(&ws);
 	top_socket_close(all->top);
 	cx_runtime_stop(all->rt);
+	write_trace(all);
 	websocket_teardown();
 	sqlite_figures(&db);
 	sqlite_teardown();

@@ -51,6 +51,8 @@ struct config {
 	char *data_dir;        /* its folder, or NULL: holds generated secrets too */
 	bool top_socket_given; /* somebody chose TOP_SOCKET: it must work */
 
+	const char *trace_file; /* of the command line, or NULL; not ours to free */
+
 	struct config_note *notes;
 	size_t note_count;
 };

@@ -39,6 +39,7 @@ enum cx__flag {
 	CX__FINAL = 4,  /* an answer whose ask was already taken from the table */
 	CX__TIMER = 8,  /* seq must still be the timer's */
 	CX__OFFLOADED = 16,
+	CX__TRACED = 32, /* its handler is traced (trace.c) */
 };
 
 /* Messages of the runtime's own that no user sees. */
@@ -149,7 +150,10 @@ struct cx_worker {
 	struct cx__actor *run_head, *run_tail;
 	uint32_t run_len;
 	uint16_t index;
-	uint8_t dedicated; /* an actor's own thread: no loop of the user's, no stealing */
+	uint8_t is_trace_on;     /* the runtime has a trace; set before the thread runs */
+	uint8_t is_tracing;      /* the handler that runs is traced, so is what it sends */
+	uint8_t is_turn_tracing; /* one of this turn's was, so is its batch_end */
+	uint8_t dedicated;       /* an actor's own thread: no loop of the user's, no stealing */
 	uint64_t now_ns, now_ms;
 	uint64_t tick_ns; /* now_ns when the event loop was last left */
 	int64_t wall_ms;
@@ -182,13 +186,15 @@ struct cx__slow {
 };
 
 struct cx__offload;
+struct cx__trace;
 struct cx_sim;
 
 struct cx_runtime {
 	struct cx_runtime_conf conf;
-	struct cx_sim *sim;   /* NULL: threads */
-	unsigned workers;     /* pool workers: 0..workers-1 */
-	unsigned all_workers; /* and behind them the dedicated ones */
+	struct cx__trace *trace; /* NULL: off; set before the workers run */
+	struct cx_sim *sim;      /* NULL: threads */
+	unsigned workers;        /* pool workers: 0..workers-1 */
+	unsigned all_workers;    /* and behind them the dedicated ones */
 	struct cx_worker *worker[CX__WORKERS_MAX];
 	struct cx__actor *_Atomic *chunks;
 	uint32_t chunk_max;
@@ -271,6 +277,12 @@ enum cx_sim_fate cx__sim_fate(struct cx_sim *sim, struct cx_worker *here,
                               const struct cx__actor *to, const struct cx_msg *msg);
 CX_NODISCARD enum cx_err cx__sim_offload(struct cx_sim *sim, struct cx_msg *job,
                                          cx_offload_fn *fn);
+
+/* trace.c; only while w->is_tracing */
+void cx__trace_sent(struct cx_worker *w, struct cx_msg *msg);
+/* msg_type CX_MSG_NONE: a batch_end. */
+void cx__trace_handled(struct cx_worker *w, unsigned kind, uint32_t msg_type, uint32_t flow,
+                       uint64_t began_ns);
 
 /* offload.c */
 struct cx__offload *cx__offload_new(struct cx_runtime *rt, unsigned threads, unsigned queue);

@@ -128,6 +128,8 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 	                                   (int32_t)a->kind->type->mailbox_cap)
 		return refuse(rt, here, a, msg, CX_EFULL);
 	msg->to = to;
+	if (__builtin_expect(here != NULL && here->is_tracing, 0))
+		cx__trace_sent(here, msg);
 	/* acq_rel: whoever sees depth 0 -> 1 also sees what the last runner left in the actor */
 	before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
 	cx__stack_push(lane == CX__CONTROL ? &a->control : &a->mail,

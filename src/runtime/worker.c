@@ -17,7 +17,7 @@
 #define CLOCK_EVERY 16  /* messages between looks at the clock inside a turn */
 #define TURN_NS 2000000 /* a turn ends after this, whatever waits */
 #define SLEEP_MAX_MS 60000
-#define TIMED_ONE_IN 32
+#define TIMED_ONE_IN 64
 
 static _Thread_local struct cx_worker *here_worker;
 
@@ -218,6 +218,46 @@ static void dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *ms
 	cx__msg_free(msg);
 }
 
+/* With tracing on: the time of a traced message's handler. */
+static __attribute__((noinline)) void dispatch_traced(struct cx_worker *w, struct cx__actor *a,
+                                                      struct cx_msg *msg)
+{
+	const unsigned kind = a->kind->index;
+	const uint32_t type = msg->type;
+	const uint32_t flow = msg->flags & CX__TRACED ? msg->seq : 0;
+	const uint64_t began_ns = cx__clock_ns();
+
+	w->is_tracing = flow != 0;
+	dispatch(w, a, msg);
+	if (w->is_tracing) { /* or it was marked by its handler */
+		cx__trace_handled(w, kind, type, flow, began_ns);
+		w->is_turn_tracing = 1;
+	}
+}
+
+static void run(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg)
+{
+	if (__builtin_expect(w->is_trace_on, 0))
+		dispatch_traced(w, a, msg);
+	else
+		dispatch(w, a, msg);
+}
+
+static void batch_end(struct cx_worker *w, struct cx__actor *a)
+{
+	const unsigned kind = a->kind->index;
+	uint64_t began_ns;
+
+	if (__builtin_expect(!w->is_turn_tracing, 1)) {
+		a->kind->type->batch_end(&w->ctx, a->state);
+		return;
+	}
+	began_ns = cx__clock_ns();
+	w->is_tracing = 1;
+	a->kind->type->batch_end(&w->ctx, a->state);
+	cx__trace_handled(w, kind, CX_MSG_NONE, 0, began_ns);
+}
+
 static struct cx_msg *pop(struct cx_msg **head)
 {
 	struct cx_msg *msg = *head;
@@ -236,13 +276,13 @@ static int32_t run_messages(struct cx_worker *w, struct cx__actor *a)
 	if (w->turn_limit != 0 && w->turn_limit < limit)
 		limit = w->turn_limit;
 	while (a->control_head != NULL && !a->ending) {
-		dispatch(w, a, pop(&a->control_head));
+		run(w, a, pop(&a->control_head));
 		handled++;
 	}
 	for (uint32_t n = 0; n < limit && a->mail_head != NULL && !a->ending; n++) {
 		if (a->status == CX__DOWN)
 			break;
-		dispatch(w, a, pop(&a->mail_head));
+		run(w, a, pop(&a->mail_head));
 		handled++;
 		if (n % CLOCK_EVERY == CLOCK_EVERY - 1 && !w->dedicated &&
 		    clock_ns(w) - began_ns > TURN_NS)
@@ -299,12 +339,12 @@ static struct cx__handler_times *times_of(struct cx_worker *w, unsigned kind)
  * overlap with what follows them.  So the first turn after a poll is timed, which is every turn of a
  * worker with little to do, and one in TIMED_ONE_IN of the others, for all of them.  The golden ratio
  * chooses (Weyl's sequence): no regular order of turns can hide from it. */
-static inline bool is_timed(const struct cx_worker *w, uint64_t turn, uint64_t began_ns)
+static inline bool is_timed(const struct cx_worker *w)
 {
-	return __builtin_expect(turn * UINT64_C(0x9e3779b97f4a7c15) <=
-	                                        UINT64_MAX / TIMED_ONE_IN ||
-	                                began_ns == w->tick_ns,
-	                        0);
+	const uint64_t turn = atomic_load_explicit(&w->turns, memory_order_relaxed);
+
+	return turn * UINT64_C(0x9e3779b97f4a7c15) <= UINT64_MAX / TIMED_ONE_IN ||
+	       w->now_ns == w->tick_ns;
 }
 
 /* Out of the way of the turns that are not timed. */
@@ -320,18 +360,19 @@ static __attribute__((noinline)) void note_time(struct cx_worker *w, unsigned ki
 void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
 {
 	const uint64_t began_ns = w->now_ns;
+	const bool timed = is_timed(w);
 	struct cx__kind_count *count;
-	unsigned kind;
 	int32_t handled;
 
 	cx__drain(a);
 	note_depth(w, a);
-	kind = a->kind->index;
-	count = &w->counts[kind];
+	count = &w->counts[a->kind->index];
 	w->ctx.actor = a;
 	handled = run_messages(w, a);
 	if (a->status == CX__LIVE && a->kind->type->batch_end != NULL && handled > 0)
-		a->kind->type->batch_end(&w->ctx, a->state);
+		batch_end(w, a);
+	w->is_turn_tracing = 0;
+	w->is_tracing = 0;
 	if (a->ending)
 		cx__actor_end(w, a);
 	w->ctx.actor = NULL;
@@ -342,8 +383,8 @@ void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
 	cx__count(&count->busy_ns, w->now_ns - began_ns);
 	cx__count(&w->turns, 1);
 	cx__count(&w->busy_ns, w->now_ns - began_ns);
-	if (is_timed(w, atomic_load_explicit(&w->turns, memory_order_relaxed), began_ns))
-		note_time(w, kind, began_ns, handled);
+	if (__builtin_expect(timed, 0))
+		note_time(w, (unsigned)(count - w->counts), began_ns, handled);
 	/* An ended actor's slot may have been spawned into already, but nobody runs it before this. */
 	settle(w, a, handled, a->status == CX__DOWN);
 }

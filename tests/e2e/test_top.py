@@ -14,7 +14,7 @@ import termios
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness import Failure, check, command, equal, get, test, until
+from harness import Failure, Leaks, check, command, equal, get, test, until
 
 KINDS = ("connection", "gateway", "user_limiter", "sqlite_writer", "partition", "inbox", "hub")
 
@@ -357,3 +357,37 @@ async def live_nobody(t):
         equal(await asyncio.wait_for(tty.proc.wait(), 10), 1, "exit code")
         await asyncio.sleep(0.1)
         check(b"none.sock" in tty.seen and b"\033" not in tty.seen, "one line", tty.seen)
+
+
+@test("all --trace FILE: the first message's way, in causal order, and nothing that says whose")
+async def trace(t):
+    s = await t.private("trace", _args=("--trace", "trace.json"))
+    a, b = await t.users(s, 2)
+    for _ in range(3):
+        await b.get(await a.post(b.user))
+    await s.stop()
+    text = (s.dir / "trace.json").read_text()
+    events = json.loads(text)
+    spans = [e for e in events if e["ph"] == "X"]
+    for e in spans:
+        check(e["ts"] >= 0 and e["dur"] >= 0 and e["pid"] > 0 and e["tid"] >= 0, "a span", e)
+    starts = [e["ts"] for e in spans]
+    equal(starts, sorted(starts), "spans in order of time")
+    began = {}
+    for e in spans:
+        began.setdefault(e["cat"], e["ts"])
+    check(set(KINDS) <= set(began), "every kind on the way", list(began))
+    check([began[k] for k in KINDS] == sorted(began[k] for k in KINDS), "in causal order", began)
+    equal(spans[0]["cat"], "connection", "where it begins")
+    equal(len([e for e in spans if (e["cat"], e["name"]) == ("gateway", "gateway_submit")]), 1,
+          "messages traced")
+    sent = {e["id"]: e for e in events if e["ph"] == "s"}
+    ended = [e for e in events if e["ph"] == "f"]
+    check(len(ended) >= len(KINDS), "flows", len(ended))
+    for e in ended:
+        check(e["id"] in sent and sent[e["id"]]["ts"] <= e["ts"]
+              and sent[e["id"]]["name"] == e["name"], "a flow begins before it ends", e)
+    leaks = Leaks.find(text)
+    check(not leaks, "no identifier", leaks)
+    code, out, err = await command(t, "all", "--trace")
+    check(code == 2 and "--trace FILE" in err, "--trace without a file", code, err)
