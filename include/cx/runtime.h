@@ -89,10 +89,15 @@ struct cx_kind_stats {
 	uint64_t unhandled; /* messages without a handler */
 	uint32_t depth_max; /* deepest mailbox seen */
 	uint32_t mailbox_cap;
+	uint64_t depth; /* messages in all mailboxes together, as the watchdog last found it: at
+	                 * most half a watchdog_ms ago for each 4096 actors; simulator: 0 */
+	uint64_t handler_p50_ns; /* of cx_handler_times, since the start */
+	uint64_t handler_p99_ns;
 };
 
 /* Figures of one thread: a worker, or behind them that of a CX_PLACE_THREAD actor. */
 struct cx_worker_stats {
+	const char *name; /* of its thread */
 	uint64_t turns;
 	uint64_t polls;
 	uint64_t sleeps;
@@ -101,7 +106,7 @@ struct cx_worker_stats {
 	uint64_t busy_ns;
 	uint64_t pool_bytes; /* taken from the system */
 	uint64_t timers;     /* armed now */
-	uint32_t run_queue;
+	uint32_t run_queue;  /* actors that wait for their turn */
 };
 
 /* Copy the figures of all kinds, or of all threads: at most cap entries.
@@ -110,6 +115,41 @@ struct cx_worker_stats {
  * Returns how many there are, which may be more than cap. */
 size_t cx_runtime_kinds(struct cx_runtime *rt, struct cx_kind_stats *out, size_t cap);
 size_t cx_runtime_worker_stats(struct cx_runtime *rt, struct cx_worker_stats *out, size_t cap);
+
+/* Handler times of one kind of actor.  A turn of n messages counts n times its n-th part, so a
+ * handler is timed exactly when it has its turn alone and as the mean of its batch under load.
+ * Timed are the first turn after each poll and one in 64 of the others, which counts for all.
+ * Buckets are log-linear (as HDR histograms have them): a value up to 15 ns has its own, above it
+ * each power of two is cut in 8, so a bucket's end is at most 1/8 above what was recorded. */
+#define CX_HANDLER_BUCKETS 272 /* up to 2^36 ns, 68 s; longer counts as that */
+
+struct cx_handler_times {
+	uint64_t count[CX_HANDLER_BUCKETS];
+};
+
+/* Kind number `kind` of cx_runtime_kinds; all zero when there is none.  Thread: any. */
+void cx_runtime_handler_times(struct cx_runtime *rt, size_t kind, struct cx_handler_times *out);
+
+/* The largest value of a bucket, in ns. */
+uint64_t cx_handler_times_end_ns(unsigned bucket);
+
+/* The end of the bucket with the value that `quantile` (0..1) of all do not exceed; of nothing: 0. */
+uint64_t cx_handler_times_quantile_ns(const struct cx_handler_times *times, double quantile);
+
+/* Handlers that the watchdog found over its limit, by name; at most CX_SLOW_HANDLERS different ones
+ * are kept apart, the rest only grows cx_kind_stats.slow. */
+#define CX_SLOW_HANDLERS 32
+
+struct cx_slow_handler {
+	const char *kind;
+	const char *message; /* name of its type */
+	uint64_t count;
+	uint64_t
+		longest_ms; /* as last looked at: short of the truth by half a watchdog_ms at most */
+};
+
+/* Fill at most cap entries; return how many there are.  Thread: any. */
+size_t cx_runtime_slow_handlers(struct cx_runtime *rt, struct cx_slow_handler *out, size_t cap);
 
 #ifdef __cplusplus
 }

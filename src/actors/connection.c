@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cx/trace.h>
+
 #include "actors/account.h"
 #include "actors/connection_state.h"
 #include "actors/gateway.h"
@@ -107,6 +109,7 @@ static void submit(struct cx_ctx *ctx, struct connection *c, const struct client
 	if (s.code != ERROR_NONE) {
 		frame = relay_error_frame(s.code, NULL, f->message_id);
 	} else {
+		cx_trace_mark(ctx);
 		uuid_format_case(&f->send.id, f->send.id_case, s.id);
 		s.owner = f->send.to.user;
 		s.key = f->send.id;

@@ -71,7 +71,26 @@ static const struct kind_field kind_fields[] = {
 	KIND(slow, "actor_slow_handlers_total", "counter",
 	     "Handlers that ran over the watchdog's limit, by kind."),
 	KIND(restarts, "actor_restarts_total", "counter", "Restarts by a supervisor, by kind."),
+	KIND(depth, "actor_mailbox", "gauge", "Messages in mailboxes now, by kind."),
 };
+
+static void add_handlers(struct text *t, const struct cx_kind_stats *kinds, size_t count)
+{
+	static const char name[] = "construct_actor_handler_nanoseconds";
+
+	head(t, "actor_handler_nanoseconds", "summary",
+	     "Time of a handler, the mean of its turn, by kind.");
+	for (size_t k = 0; k < count; k++) {
+		add(t, "%s{kind=\"%s\",quantile=\"0.5\"} %" PRIu64 "\n", name, kinds[k].name,
+		    kinds[k].handler_p50_ns);
+		add(t, "%s{kind=\"%s\",quantile=\"0.99\"} %" PRIu64 "\n", name, kinds[k].name,
+		    kinds[k].handler_p99_ns);
+		add(t, "%s_sum{kind=\"%s\"} %" PRIu64 "\n", name, kinds[k].name,
+		    kinds[k].busy_ns);
+		add(t, "%s_count{kind=\"%s\"} %" PRIu64 "\n", name, kinds[k].name,
+		    kinds[k].messages);
+	}
+}
 
 static void add_kinds(struct text *t, struct cx_runtime *rt)
 {
@@ -93,7 +112,48 @@ static void add_kinds(struct text *t, struct cx_runtime *rt)
 	for (size_t k = 0; k < count; k++)
 		add(t, "construct_actor_mailbox_max{kind=\"%s\"} %u\n", kinds[k].name,
 		    kinds[k].depth_max);
+	add_handlers(t, kinds, count);
 }
+
+static void add_slow(struct text *t, struct cx_runtime *rt)
+{
+	struct cx_slow_handler slow[CX_SLOW_HANDLERS];
+	const size_t count = cx_runtime_slow_handlers(rt, slow, CX_SLOW_HANDLERS);
+
+	head(t, "slow_handlers_total", "counter",
+	     "Handlers that ran over the watchdog's limit, by name.");
+	for (size_t i = 0; i < count; i++)
+		add(t,
+		    "construct_slow_handlers_total{kind=\"%s\",message=\"%s\"} %" PRIu64 "\n",
+		    slow[i].kind, slow[i].message, slow[i].count);
+	head(t, "slow_handler_max_milliseconds", "gauge", "The longest of them, by name.");
+	for (size_t i = 0; i < count; i++)
+		add(t,
+		    "construct_slow_handler_max_milliseconds{kind=\"%s\",message=\"%s\"} "
+		    "%" PRIu64 "\n",
+		    slow[i].kind, slow[i].message, slow[i].longest_ms);
+}
+
+struct worker_field {
+	const char *name, *type, *help;
+	size_t offset;
+};
+
+#define WORKER(field, name, type, help)                                   \
+	{                                                                 \
+		name, type, help, offsetof(struct cx_worker_stats, field) \
+	}
+
+static const struct worker_field worker_fields[] = {
+	WORKER(busy_ns, "worker_busy_nanoseconds_total", "counter",
+	       "Time in turns, by worker."),
+	WORKER(turns, "worker_turns_total", "counter", "Turns run, by worker."),
+	WORKER(steals, "worker_steals_total", "counter", "Actors taken from other workers."),
+	WORKER(sleeps, "worker_sleeps_total", "counter", "Polls that waited, by worker."),
+	WORKER(wakeups, "worker_wakeups_total", "counter", "Wake-ups of a sleeping worker."),
+	WORKER(pool_bytes, "worker_pool_bytes", "gauge", "Memory of a worker's pools."),
+	WORKER(timers, "worker_timers", "gauge", "Timers armed, by worker."),
+};
 
 static void add_workers(struct text *t, struct cx_runtime *rt)
 {
@@ -101,18 +161,19 @@ static void add_workers(struct text *t, struct cx_runtime *rt)
 	size_t count = cx_runtime_worker_stats(rt, workers, WORKERS);
 
 	count = count < WORKERS ? count : WORKERS;
-	head(t, "worker_busy_nanoseconds_total", "counter", "Time in turns, by worker.");
+	for (size_t f = 0; f < CX_COUNTOF(worker_fields); f++) {
+		const struct worker_field *field = &worker_fields[f];
+
+		head(t, field->name, field->type, field->help);
+		for (size_t i = 0; i < count; i++)
+			add(t, "construct_%s{worker=\"%zu\"} %" PRIu64 "\n", field->name, i,
+			    *(const uint64_t *)(const void *)((const char *)&workers[i] +
+			                                      field->offset));
+	}
+	head(t, "worker_run_queue", "gauge", "Actors that wait for their turn, by worker.");
 	for (size_t i = 0; i < count; i++)
-		add(t, "construct_worker_busy_nanoseconds_total{worker=\"%zu\"} %" PRIu64 "\n",
-		    i, workers[i].busy_ns);
-	head(t, "worker_wakeups_total", "counter", "Wake-ups of a sleeping worker.");
-	for (size_t i = 0; i < count; i++)
-		add(t, "construct_worker_wakeups_total{worker=\"%zu\"} %" PRIu64 "\n", i,
-		    workers[i].wakeups);
-	head(t, "worker_pool_bytes", "gauge", "Memory of a worker's pools.");
-	for (size_t i = 0; i < count; i++)
-		add(t, "construct_worker_pool_bytes{worker=\"%zu\"} %" PRIu64 "\n", i,
-		    workers[i].pool_bytes);
+		add(t, "construct_worker_run_queue{worker=\"%zu\"} %u\n", i,
+		    workers[i].run_queue);
 }
 
 static void add_websocket(struct text *t)
@@ -185,6 +246,7 @@ struct cx_buf *metrics_text(struct cx_runtime *rt)
 	add_websocket(&t);
 	add_sqlite(&t);
 	add_kinds(&t, rt);
+	add_slow(&t, rt);
 	add_workers(&t, rt);
 	buf = cx_buf_copy(t.at, t.len);
 	free(t.at);

@@ -10,6 +10,7 @@
 
 #include <cx/log.h>
 #include <cx/runtime.h>
+#include <cx/trace.h>
 
 #include "actors/account.h"
 #include "actors/connection.h"
@@ -21,6 +22,7 @@
 #include "io/embedded_inbox.h"
 #include "io/loop_uv.h"
 #include "io/sqlite.h"
+#include "io/top_socket.h"
 #include "io/websocket.h"
 #include "roles/process.h"
 #include "roles/roles.h"
@@ -37,6 +39,8 @@
 #define DAY_MS INT64_C(86400000)
 #define HOUR_MS INT64_C(3600000)
 #define OFFLOAD_QUEUE 128
+#define TRACE_WAYS 1
+#define TRACE_EVENTS 4096 /* a way has some forty */
 
 struct all {
 	const struct config *config;
@@ -47,6 +51,8 @@ struct all {
 	struct embedded_inbox_settings inbox;
 	struct cx_ref adapters[RELAY_WORKERS_MAX];
 	struct cx_runtime *rt;
+	struct top_socket *top; /* NULL: off */
+	FILE *trace;            /* NULL: off */
 	uint16_t port;
 	time_t began;
 	uint8_t device_key[HASH_KEY_LEN];
@@ -175,6 +181,19 @@ static enum cx_err boot_actors(struct all *all)
 	return err;
 }
 
+/* Opened at the start, so that a wrong path is known before anything is served. */
+static enum cx_err open_trace(struct all *all, const char **error_text)
+{
+	if (all->config->trace_file == NULL)
+		return CX_OK;
+	all->trace = fopen(all->config->trace_file, "we");
+	if (all->trace == NULL) {
+		*error_text = "the file of --trace cannot be written";
+		return CX_EIO;
+	}
+	return cx_runtime_trace(all->rt, TRACE_WAYS, TRACE_EVENTS);
+}
+
 static enum cx_err boot(struct all *all, const char **error_text)
 {
 	static const char *const names[] = {
@@ -195,7 +214,9 @@ static enum cx_err boot(struct all *all, const char **error_text)
 	if (err != CX_OK)
 		return err;
 	fill_relay(all);
-	err = sqlite_setup(&all->sqlite, error_text);
+	err = open_trace(all, error_text);
+	if (err == CX_OK)
+		err = sqlite_setup(&all->sqlite, error_text);
 	if (err == CX_OK)
 		err = websocket_setup(&all->websocket, &all->port, error_text);
 	if (err != CX_OK)
@@ -203,6 +224,27 @@ static enum cx_err boot(struct all *all, const char **error_text)
 	err = boot_actors(all);
 	*error_text = cx_err_text(err);
 	return err;
+}
+
+/* A default path where no socket can be (some network and container file systems) is no reason not to
+ * serve; another process there is, and so is a path that somebody asked for. */
+static bool open_top(struct all *all)
+{
+	const char *path = all->config->top_socket;
+	char error_text[TOP_ERROR_MAX];
+	enum cx_err err;
+
+	if (path == NULL)
+		return true;
+	err = top_socket_open(all->rt, path, construct_version(), &all->top, error_text);
+	if (err == CX_EIO && !all->config->top_socket_given) {
+		cx_log(CX_WARN, "top.off", "error=\"%s\"", error_text);
+		return true;
+	}
+	if (err != CX_OK)
+		cx_log(CX_ERROR, "relay.failed", "role=all error=\"TOP_SOCKET %s\"",
+		       error_text);
+	return err == CX_OK;
 }
 
 /* For people: where it is, where the data lies, what to try. */
@@ -238,13 +280,26 @@ static void log_start(const struct all *all)
 	       c->max_messages_per_hour, c->inbox_max_messages);
 }
 
+static void write_trace(struct all *all)
+{
+	enum cx_err err;
+
+	if (all->trace == NULL)
+		return;
+	err = cx_runtime_trace_write(all->rt, all->trace);
+	if (fclose(all->trace) != 0 || err != CX_OK)
+		cx_log(CX_ERROR, "trace.failed", "error=\"%s\"", strerror(errno));
+}
+
 static void end(struct all *all)
 {
 	struct websocket_figures ws;
 	struct sqlite_figures db;
 
 	websocket_figures(&ws);
+	top_socket_close(all->top);
 	cx_runtime_stop(all->rt);
+	write_trace(all);
 	websocket_teardown();
 	sqlite_figures(&db);
 	sqlite_teardown();
@@ -277,6 +332,10 @@ int role_all_main(const struct config *c)
 		return 1;
 	}
 	all.process.rt = all.rt;
+	if (!open_top(&all)) {
+		end(&all);
+		return 1;
+	}
 	if (!process_write_port(c->port_file, all.port)) {
 		cx_log(CX_ERROR, "relay.failed", "role=all error=\"PORT_FILE %s: %s\"",
 		       c->port_file, strerror(errno));

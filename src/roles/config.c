@@ -293,6 +293,11 @@ static void name_file(const char *name, char out[static 80])
 	snprintf(out, 80, "%s_FILE", name);
 }
 
+const char *config_terminal(void)
+{
+	return given("TERM");
+}
+
 bool config_is_given(const char *name)
 {
 	char file[80];

@@ -46,9 +46,12 @@ struct config {
 #undef PARAM_GROUP
 
 	/* Worked out from the above. */
-	bool embedded;  /* every backend is the SQLite file */
-	char *db_path;  /* of the SQLite file, or NULL */
-	char *data_dir; /* its folder, or NULL: holds generated secrets too */
+	bool embedded;         /* every backend is the SQLite file */
+	char *db_path;         /* of the SQLite file, or NULL */
+	char *data_dir;        /* its folder, or NULL: holds generated secrets too */
+	bool top_socket_given; /* somebody chose TOP_SOCKET: it must work */
+
+	const char *trace_file; /* of the command line, or NULL; not ours to free */
 
 	struct config_note *notes;
 	size_t note_count;
@@ -63,6 +66,9 @@ CX_NODISCARD unsigned config_load(struct config *c, FILE *err);
 /* Can `role` ("all", "echo") run with this in this build?  Prints what cannot.
  * Returns how many variables stand in the way. */
 CX_NODISCARD unsigned config_check_role(const struct config *c, const char *role, FILE *err);
+
+/* The variable TERM: what the terminal understands; NULL: unset or empty.  Thread: main. */
+const char *config_terminal(void);
 
 /* Give back what config_load took; secrets are wiped. */
 void config_free(struct config *c);

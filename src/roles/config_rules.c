@@ -16,6 +16,8 @@
  * not, and containers often set it to a billion: more than this only when asked for. */
 #define CONNECTIONS_UNASKED 200000
 
+#define TOP_SOCKET_PATH_MAX 107 /* of sockaddr_un */
+
 /* Of PARAM order in KAFKA_PRODUCER_ACKS. */
 enum { KAFKA_ACKS_ALL, KAFKA_ACKS_MINUS_ONE };
 
@@ -184,6 +186,32 @@ static unsigned derive_connections(struct config *c, FILE *err)
 	return 1;
 }
 
+/* data/construct.db -> data/construct.sock: who has the database has the socket, so two relays in one
+ * folder do not meet there. */
+static void derive_top(struct config *c)
+{
+	char path[TOP_SOCKET_PATH_MAX + 1];
+	size_t stem;
+	int len;
+
+	c->top_socket_given = c->top_socket != NULL;
+	if (c->top_socket && strcasecmp(c->top_socket, "off") == 0) {
+		free((char *)c->top_socket);
+		c->top_socket = NULL;
+		return;
+	}
+	if (c->top_socket || !c->db_path)
+		return;
+	stem = strlen(c->db_path);
+	if (stem > 3 && strcmp(c->db_path + stem - 3, ".db") == 0)
+		stem -= 3;
+	len = snprintf(path, sizeof(path), "%.*s.sock", (int)stem, c->db_path);
+	if (len > 0 && (size_t)len < sizeof(path))
+		set_text(&c->top_socket, path, (size_t)len);
+	else /* what a socket's path may be is short; a deep data folder must not stop a relay */
+		config_add_note(c, "config.top_socket_path_too_long", "TOP_SOCKET");
+}
+
 static void derive_threads(struct config *c)
 {
 	cpu_set_t cpus;
@@ -264,6 +292,7 @@ unsigned config_derive(struct config *c, FILE *err)
 	errors += derive_ack_mode(c, err);
 	errors += check_secrets(c, err);
 	derive_threads(c);
+	derive_top(c);
 	if (!config_is_given("LOG_FORMAT"))
 		c->log_format = isatty(STDERR_FILENO) ? CONFIG_LOG_TEXT : CONFIG_LOG_JSON;
 	if (!config_is_given("DEMO"))

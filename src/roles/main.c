@@ -14,6 +14,7 @@
 #include "roles/probe.h"
 #include "roles/roles.h"
 #include "roles/secrets.h"
+#include "roles/top.h"
 #include "roles/version.h"
 
 #define EXIT_USAGE 2
@@ -46,7 +47,8 @@ static int config_failed(unsigned errors)
 	return EXIT_CONFIG;
 }
 
-static int run_role(const char *role, int (*serve)(const struct config *))
+static int run_role(const char *role, int (*serve)(const struct config *),
+                    const char *trace_file)
 {
 	const bool stores = strcmp(role, "all") == 0;
 	struct config c;
@@ -64,6 +66,7 @@ static int run_role(const char *role, int (*serve)(const struct config *))
 	for (size_t i = 0; i < c.note_count; i++)
 		cx_log(CX_WARN, c.notes[i].event, "name=%s", c.notes[i].name);
 	fit_descriptors((rlim_t)c.max_connections + CONFIG_FD_RESERVE);
+	c.trace_file = trace_file;
 	code = serve(&c);
 	config_free(&c);
 	return code;
@@ -71,16 +74,22 @@ static int run_role(const char *role, int (*serve)(const struct config *))
 
 static int run_all(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	return run_role("all", role_all_main);
+	const bool is_traced = argc == 3 && strcmp(argv[1], "--trace") == 0;
+
+	if (argc > 1 && !is_traced) {
+		fputs("usage: construct all [--trace FILE]; settings are environment "
+		      "variables\n",
+		      stderr);
+		return EXIT_USAGE;
+	}
+	return run_role("all", role_all_main, is_traced ? argv[2] : NULL);
 }
 
 static int run_echo(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return run_role("echo", role_echo_main);
+	return run_role("echo", role_echo_main, NULL);
 }
 
 static int run_bench(int argc, char **argv)
@@ -155,7 +164,9 @@ static const struct command {
 	enum arguments arguments;
 	const char *help; /* NULL: not for people */
 } commands[] = {
-	{ "all", NULL, run_all, ARGS_NONE, "the whole relay in this process (default)" },
+	{ "all", NULL, run_all, ARGS_OWN,
+	  "the whole relay in this process (default); --trace FILE writes, at its end, one\n"
+	  "                message's way through the actors (chrome://tracing, Perfetto)" },
 	{ "server", "construct-server", run_later, ARGS_NONE, "WebSocket front (not yet)" },
 	{ "gateway", "message-gateway", run_later, ARGS_NONE, "gRPC gateway (not yet)" },
 	{ "worker", "delivery-worker", run_later, ARGS_NONE, "delivery worker (not yet)" },
@@ -165,6 +176,7 @@ static const struct command {
 	{ "bench", NULL, run_bench, ARGS_OWN, "URL: load a relay and measure it" },
 	{ "migrate", NULL, migrate_main, ARGS_OWN,
 	  "bring PostgreSQL to this program's schema (migrate --help)" },
+	{ "top", NULL, top_main, ARGS_OWN, "what a running relay does, live" },
 	{ "check-config", NULL, run_check_config, ARGS_NONE,
 	  "check the environment, start nothing" },
 	{ "--help", NULL, NULL, ARGS_NONE, "this text" },

@@ -58,4 +58,13 @@ static inline bool cx__deque_is_empty(struct cx__deque *d)
 	return atomic_load(&d->top) >= atomic_load(&d->bottom);
 }
 
+/* A figure: exact only while nobody pushes or takes. */
+static inline uint32_t cx__deque_len(struct cx__deque *d)
+{
+	const uint64_t top = atomic_load_explicit(&d->top, memory_order_relaxed);
+	const uint64_t bottom = atomic_load_explicit(&d->bottom, memory_order_relaxed);
+
+	return bottom > top ? (uint32_t)(bottom - top) : 0;
+}
+
 #endif

@@ -33,6 +33,7 @@
 #include <cx/supervisor.h>
 
 #include "runtime/deque.h"
+#include "runtime/handler_times.h"
 #include "runtime/pool.h"
 #include "runtime/stack.h"
 #include "runtime/timer_wheel.h"
@@ -50,7 +51,8 @@ enum cx__flag {
 	CX__FINAL = 4,  /* an answer whose ask was already taken from the table */
 	CX__TIMER = 8,  /* seq must still be the timer's */
 	CX__OFFLOADED = 16,
-	CX__LOCAL = 32, /* came over the list, not the stack */
+	CX__LOCAL = 32,  /* came over the list, not the stack */
+	CX__TRACED = 64, /* its handler is traced (trace.c) */
 };
 
 /* Messages of the runtime's own that no user sees. */
@@ -175,12 +177,15 @@ struct cx_worker {
 	struct cx__actor *run_head, *run_tail;
 	uint32_t run_len;
 	uint16_t index;
-	uint8_t dedicated; /* an actor's own thread: no loop of the user's, no stealing */
-	uint64_t now_ns;   /* ask cx__now_ns */
+	uint8_t is_trace_on;     /* the runtime has a trace; set before the thread runs */
+	uint8_t is_tracing;      /* the handler that runs is traced, so is what it sends */
+	uint8_t is_turn_tracing; /* one of this turn's was, so is its batch_end */
+	uint8_t dedicated;       /* an actor's own thread: no loop of the user's, no stealing */
+	uint64_t now_ns;         /* ask cx__now_ns */
 	int64_t wall_ms;
-	uint32_t turn_number;
-	uint32_t untimed;   /* one turn in this + 1 is timed */
 	uint8_t now_is_old; /* a turn was run since the clock was read */
+	uint8_t after_poll; /* no turn was run since */
+	uint8_t is_slow;    /* the last timed turn was long */
 	uint64_t random;
 	uint32_t
 		turn_limit; /* messages; 0: the type's alone (the simulator cuts turns short) */
@@ -195,20 +200,30 @@ struct cx_worker {
 	pthread_t thread;
 	char name[16]; /* of the thread, as `top -H` and profilers show it */
 	struct cx__kind_count counts[CX__KINDS_MAX];
+	_Atomic(struct cx__handler_times *)
+		times[CX__KINDS_MAX]; /* NULL: had no turn here yet */
 	struct cx__deque any;
 	/* free slots: any thread, short */
 	_Alignas(64) pthread_mutex_t free_lock;
 	struct cx__actor *free_slots[2]; /* [any]; linked by .free_next */
 };
 
+/* A handler over the watchdog's limit.  Written by the watchdog, read by anybody: relaxed. */
+struct cx__slow {
+	_Atomic uint32_t kind, type;
+	_Atomic uint64_t count, longest_ns;
+};
+
 struct cx__offload;
+struct cx__trace;
 struct cx_sim;
 
 struct cx_runtime {
 	struct cx_runtime_conf conf;
-	struct cx_sim *sim;   /* NULL: threads */
-	unsigned workers;     /* pool workers: 0..workers-1 */
-	unsigned all_workers; /* and behind them the dedicated ones */
+	struct cx__trace *trace; /* NULL: off; set before the workers run */
+	struct cx_sim *sim;      /* NULL: threads */
+	unsigned workers;        /* pool workers: 0..workers-1 */
+	unsigned all_workers;    /* and behind them the dedicated ones */
 	struct cx_worker *worker[CX__WORKERS_MAX];
 	struct cx__actor *_Atomic *chunks;
 	uint32_t chunk_max;
@@ -218,6 +233,9 @@ struct cx_runtime {
 	_Atomic uint32_t kind_count;
 	struct cx__kind_count outside[CX__KINDS_MAX]; /* posts by foreign threads: fetch_add */
 	struct cx__offload *offload;
+	struct cx__slow slow[CX_SLOW_HANDLERS];
+	_Atomic uint32_t slow_count;           /* release: the entries below it are written */
+	_Atomic uint64_t depth[CX__KINDS_MAX]; /* as last found by the watchdog */
 	pthread_t watchdog;
 	pthread_mutex_t watchdog_lock;
 	pthread_cond_t watchdog_cond;
@@ -300,6 +318,12 @@ enum cx_sim_fate cx__sim_fate(struct cx_sim *sim, struct cx_worker *here,
                               const struct cx__actor *to, const struct cx_msg *msg);
 CX_NODISCARD enum cx_err cx__sim_offload(struct cx_sim *sim, struct cx_msg *job,
                                          cx_offload_fn *fn);
+
+/* trace.c; only while w->is_tracing */
+void cx__trace_sent(struct cx_worker *w, struct cx_msg *msg);
+/* msg_type CX_MSG_NONE: a batch_end. */
+void cx__trace_handled(struct cx_worker *w, unsigned kind, uint32_t msg_type, uint32_t flow,
+                       uint64_t began_ns);
 
 /* offload.c */
 struct cx__offload *cx__offload_new(struct cx_runtime *rt, unsigned threads, unsigned queue);

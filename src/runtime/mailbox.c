@@ -183,6 +183,8 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 	if (lane == CX__BOUNDED && is_full(a, local ? &a->local_depth : &a->depth))
 		return refuse(rt, here, a, msg, CX_EFULL);
 	msg->to = to;
+	if (__builtin_expect(here != NULL && here->is_tracing, 0))
+		cx__trace_sent(here, msg);
 	if (local)
 		push_local(here, a, msg, lane);
 	else

@@ -127,6 +127,8 @@ enum cx_err cx_offload(struct cx_ctx *ctx, struct cx_msg *job, cx_offload_fn *fn
 {
 	job->to = cx_self(ctx);
 	job->from = job->to;
+	if (ctx->worker->is_tracing)
+		cx__trace_sent(ctx->worker, job);
 	if (ctx->worker->rt->sim != NULL)
 		return cx__sim_offload(ctx->worker->rt->sim, job, fn);
 	return cx__offload_push(ctx->worker->rt->offload, job, fn);

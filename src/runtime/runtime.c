@@ -32,6 +32,8 @@ static void worker_delete(struct cx_worker *w)
 	for (uint32_t i = 0; i < w->ask_page_count; i++)
 		free(w->ask_pages[i]);
 	free(w->ask_pages);
+	for (unsigned k = 0; k < CX__KINDS_MAX; k++)
+		free(atomic_load(&w->times[k]));
 	cx__pool_delete(w->pool);
 	free(w);
 }
@@ -164,6 +166,7 @@ enum cx_err cx_runtime_start(struct cx_runtime *rt)
 	rt->offload = cx__offload_new(rt, rt->conf.offload_threads, rt->conf.offload_queue);
 	rt->started = true;
 	for (unsigned i = rt->all_workers; i-- > 0;) {
+		rt->worker[i]->is_trace_on = rt->trace != NULL;
 		rc = pthread_create(&rt->worker[i]->thread, NULL, cx__worker_main,
 		                    rt->worker[i]);
 		cx_assert(rc == 0);
@@ -241,6 +244,7 @@ void cx_runtime_free(struct cx_runtime *rt)
 	for (uint32_t i = 0; i < atomic_load(&rt->kind_count); i++)
 		free(atomic_load(&rt->kinds[i]));
 	free(rt->chunks);
+	free(rt->trace);
 	pthread_barrier_destroy(&rt->quiet);
 	pthread_cond_destroy(&rt->watchdog_cond);
 	pthread_mutex_destroy(&rt->watchdog_lock);

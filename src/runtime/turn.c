@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* One turn of one actor: take what came, handle a batch, and see what becomes of the actor. */
+#include <stdlib.h>
+
 #include "runtime/annotate.h"
 #include "runtime/internal.h"
 
 #define CLOCK_EVERY 16  /* messages between looks at the clock inside a turn */
 #define TURN_NS 2000000 /* a turn ends after this, whatever waits */
-#define UNTIMED_TURNS \
-	7 /* of 8 quick turns; a read of the clock costs as much as a quick turn */
-#define QUICK_TURN_NS 5000
+#define TIMED_ONE_IN 64
+#define QUICK_TURN_NS 5000 /* where they are longer, each turn is timed */
 
 static bool is_stale(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
 {
@@ -78,6 +79,38 @@ static void dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *ms
 	cx__msg_free(msg);
 }
 
+/* With tracing on: the time of a traced message's handler. */
+static __attribute__((noinline)) void dispatch_traced(struct cx_worker *w, struct cx__actor *a,
+                                                      struct cx_msg *msg)
+{
+	const unsigned kind = a->kind->index;
+	const uint32_t type = msg->type;
+	const uint32_t flow = msg->flags & CX__TRACED ? msg->seq : 0;
+	const uint64_t began_ns = cx__clock_ns();
+
+	w->is_tracing = flow != 0;
+	dispatch(w, a, msg);
+	if (w->is_tracing) { /* or it was marked by its handler */
+		cx__trace_handled(w, kind, type, flow, began_ns);
+		w->is_turn_tracing = 1;
+	}
+}
+
+static void batch_end(struct cx_worker *w, struct cx__actor *a)
+{
+	const unsigned kind = a->kind->index;
+	uint64_t began_ns;
+
+	if (__builtin_expect(!w->is_turn_tracing, 1)) {
+		a->kind->type->batch_end(&w->ctx, a->state);
+		return;
+	}
+	began_ns = cx__clock_ns();
+	w->is_tracing = 1;
+	a->kind->type->batch_end(&w->ctx, a->state);
+	cx__trace_handled(w, kind, CX_MSG_NONE, 0, began_ns);
+}
+
 static struct cx_msg *pop(struct cx_msg **head)
 {
 	struct cx_msg *msg = *head;
@@ -102,7 +135,10 @@ static void run_one(struct cx_worker *w, struct cx__actor *a, struct cx_msg **he
 	} else {
 		handled->shared++;
 	}
-	dispatch(w, a, msg);
+	if (__builtin_expect(w->is_trace_on, 0))
+		dispatch_traced(w, a, msg);
+	else
+		dispatch(w, a, msg);
 }
 
 static struct handled run_messages(struct cx_worker *w, struct cx__actor *a)
@@ -213,28 +249,66 @@ static void settle(struct cx_worker *w, struct cx__actor *a, struct handled hand
 	}
 }
 
-/* The clock before this turn, when it is one of those that are timed; else 0. */
-static uint64_t begin_turn(struct cx_worker *w)
+/* ---- how long handlers take ---- */
+
+/* Made at a kind's first turn here: most workers never see most kinds. */
+static struct cx__handler_times *times_of(struct cx_worker *w, unsigned kind)
 {
-	return (w->turn_number++ & w->untimed) == 0 ? cx__now_ns(w) : 0;
+	struct cx__handler_times *times =
+		atomic_load_explicit(&w->times[kind], memory_order_relaxed); /* our own write */
+
+	if (times == NULL) {
+		times = calloc(1, sizeof(*times));
+		cx_assert(times != NULL);
+		/* release: pairs with the load in figures.c, which must see zeroes */
+		atomic_store_explicit(&w->times[kind], times, memory_order_release);
+	}
+	return times;
 }
 
-static void end_turn(struct cx_worker *w, struct cx__kind_count *count, uint64_t began_ns)
-{
-	const uint64_t weight = w->untimed + 1;
+struct timing {
+	uint64_t began_ns;
+	uint32_t weight; /* turns that this one stands for; 0: it is not timed */
+};
 
-	w->now_is_old = 1;
-	if (began_ns == 0)
-		return;
-	cx__count(&count->busy_ns, (cx__now_ns(w) - began_ns) * weight);
-	w->untimed = w->now_ns - began_ns > QUICK_TURN_NS ? 0 : UNTIMED_TURNS;
+/* A look at the clock costs as much as a quick turn.  So the first turn after a poll is timed, which is
+ * every turn of a worker with little to do, each turn where they are long, and one in TIMED_ONE_IN of
+ * the others, for all of them.  The golden ratio chooses (Weyl's sequence): no regular order of turns can
+ * hide from it. */
+static inline struct timing begin_turn(struct cx_worker *w)
+{
+	const uint64_t turn = atomic_load_explicit(&w->turns, memory_order_relaxed);
+	struct timing t = { 0, 0 };
+
+	if (__builtin_expect(w->after_poll | w->is_slow, 0))
+		t.weight = 1;
+	else if (__builtin_expect(
+			 turn * UINT64_C(0x9e3779b97f4a7c15) <= UINT64_MAX / TIMED_ONE_IN, 0))
+		t.weight = TIMED_ONE_IN;
+	if (t.weight != 0)
+		t.began_ns = cx__now_ns(w);
+	w->after_poll = 0;
+	return t;
+}
+
+/* Out of the way of the turns that are not timed. */
+static __attribute__((noinline)) void note_time(struct cx_worker *w, unsigned kind,
+                                                const struct timing *t, int32_t handled)
+{
+	const uint64_t took_ns = cx__now_ns(w) - t->began_ns;
+
+	cx__count(&w->counts[kind].busy_ns, took_ns * t->weight);
+	if (handled > 0)
+		cx__handler_times_add(times_of(w, kind), took_ns, (uint32_t)handled, t->weight);
+	w->is_slow = took_ns > QUICK_TURN_NS;
 }
 
 void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
 {
-	const uint64_t began_ns = begin_turn(w);
-	struct cx__kind_count *count;
+	const struct timing timing = begin_turn(w);
+	const struct cx__kind *kind;
 	struct handled handled;
+	int32_t count;
 
 	if (a->any)
 		a->has_token = 1; /* rule 3 */
@@ -243,19 +317,23 @@ void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
 		unpark(a);
 	cx__drain(a);
 	note_depth(w, a);
-	count = &w->counts[a->kind->index];
+	kind = a->kind;
 	w->ctx.actor = a;
 	handled = run_messages(w, a);
-	if (a->status == CX__LIVE && a->kind->type->batch_end != NULL &&
-	    handled.local + handled.shared > 0)
-		a->kind->type->batch_end(&w->ctx, a->state);
+	count = handled.local + handled.shared;
+	if (a->status == CX__LIVE && kind->type->batch_end != NULL && count > 0)
+		batch_end(w, a);
+	w->is_turn_tracing = 0;
+	w->is_tracing = 0;
 	if (a->ending)
 		cx__actor_end(w, a);
 	w->ctx.actor = NULL;
-	cx__count(&count->messages, (uint64_t)(handled.local + handled.shared));
-	cx__count(&count->turns, 1);
+	cx__count(&w->counts[kind->index].messages, (uint64_t)count);
+	cx__count(&w->counts[kind->index].turns, 1);
 	cx__count(&w->turns, 1);
-	end_turn(w, count, began_ns);
+	w->now_is_old = 1;
+	if (__builtin_expect(timing.weight != 0, 0))
+		note_time(w, kind->index, &timing, count);
 	/* An ended actor's slot may have been spawned into already, but nobody runs it before this. */
 	settle(w, a, handled);
 }

@@ -18,6 +18,7 @@
 #include "runtime/annotate.h"
 #include "runtime/internal.h"
 
+#define LOOK_EVERY 16 /* turns between looks at the clock in a round */
 #define SLEEP_MAX_MS 60000
 
 static _Thread_local struct cx_worker *here_worker;
@@ -218,7 +219,9 @@ static void run_round(struct cx_worker *w)
 		if (a == NULL)
 			break;
 		cx__worker_turn(w, a);
-		if (w->now_ns - began_ns > CX__ROUND_NS) /* as of the last timed turn */
+		if (turns % LOOK_EVERY == LOOK_EVERY - 1)
+			cx__now_ns(w);
+		if (w->now_ns - began_ns > CX__ROUND_NS) /* as of the last look or timed turn */
 			break;
 	}
 	if (turns > 0)
@@ -279,6 +282,7 @@ void cx__worker_enter(struct cx_worker *w)
 void cx__worker_tick(struct cx_worker *w)
 {
 	cx__worker_clock(w);
+	w->after_poll = 1;
 	cx__wheel_advance(&w->wheel, cx__now_ms(w), cx__timer_fire, w);
 	atomic_store_explicit(&w->timers, w->wheel.count, memory_order_relaxed);
 }
@@ -365,59 +369,4 @@ void cx_io_leave(struct cx_ctx *ctx)
 	if (a->ending)
 		cx__actor_end(w, a);
 	w->ctx.actor = NULL;
-}
-
-struct cx_worker *cx_worker_of(const struct cx_ctx *ctx)
-{
-	return ctx->worker;
-}
-
-void *cx_worker_loop(const struct cx_worker *worker)
-{
-	return worker->loop;
-}
-
-struct cx_ref cx_self(const struct cx_ctx *ctx)
-{
-	const struct cx_ref self = {
-		ctx->actor->slot, atomic_load_explicit(&ctx->actor->gen, memory_order_relaxed)
-	};
-
-	return self;
-}
-
-unsigned cx_worker_index(const struct cx_ctx *ctx)
-{
-	return ctx->worker->index;
-}
-
-unsigned cx_worker_count(const struct cx_ctx *ctx)
-{
-	return ctx->worker->rt->workers;
-}
-
-uint64_t cx_now_ms(const struct cx_ctx *ctx)
-{
-	return cx__now_ms(ctx->worker);
-}
-
-uint64_t cx_now_ns(const struct cx_ctx *ctx)
-{
-	return cx__now_ns(ctx->worker);
-}
-
-int64_t cx_wall_ms(const struct cx_ctx *ctx)
-{
-	return ctx->worker->wall_ms;
-}
-
-uint64_t cx_random(struct cx_ctx *ctx) /* xorshift64*, Vigna 2016 */
-{
-	uint64_t x = ctx->worker->random;
-
-	x ^= x >> 12;
-	x ^= x << 25;
-	x ^= x >> 27;
-	ctx->worker->random = x;
-	return x * UINT64_C(0x2545f4914f6cdd1d);
 }

@@ -169,6 +169,7 @@ class Server:
         self.dir = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=suite_.tmp))
         self.log, self.out = self.dir / "log", self.dir / "out"
         self.proc, self.port, self.exits, self.odd = None, None, [], []
+        self.args = []
 
     def env(self):
         keep = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE")
@@ -186,7 +187,8 @@ class Server:
         with open(self.log, "ab") as log, open(self.out, "ab") as out:
             # SIGXFSZ is ignored so that a test can make every write of the store fail.
             self.proc = await asyncio.create_subprocess_exec(
-                "env", "--ignore-signal=XFSZ", str(self.suite.binary), "all", env=self.env(),
+                "env", "--ignore-signal=XFSZ", str(self.suite.binary), "all", *self.args,
+                env=self.env(),
                 cwd=self.dir, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=log,
                 start_new_session=True)
         end = time.monotonic() + wait
@@ -667,8 +669,9 @@ class T:
     async def server(self, name="main"):
         return await self.suite.shared(name)
 
-    async def private(self, _name="own", **env):
+    async def private(self, _name="own", _args=(), **env):
         s = Server(self.suite, _name, env)
+        s.args = list(_args)
         self.own.append(s)
         return await s.start()
 

@@ -368,6 +368,50 @@ Test(config, connections_come_from_the_descriptor_limit)
 	refuses("MAX_CONNECTIONS", "3585");
 }
 
+static const char *top_socket_of(const char *database_url)
+{
+	static char path[256];
+	struct config c;
+
+	setenv("DATABASE_URL", database_url, 1);
+	cr_assert_eq(load(&c), 0, "%s", text);
+	cr_assert(!c.top_socket_given);
+	snprintf(path, sizeof(path), "%s", c.top_socket != NULL ? c.top_socket : "none");
+	config_free(&c);
+	return path;
+}
+
+Test(config, top_socket_stands_beside_the_database)
+{
+	char deep[256];
+
+	cr_assert_str_eq(top_socket_of("sqlite:data/construct.db"), "data/construct.sock");
+	cr_assert_str_eq(top_socket_of("sqlite:other.db"), "other.sock");
+	cr_assert_str_eq(top_socket_of("sqlite:d/.db/plain"), "d/.db/plain.sock");
+	snprintf(deep, sizeof(deep), "sqlite:%0100d/a.db", 0);
+	cr_assert_eq(strlen(top_socket_of(deep)), 107);
+	snprintf(deep, sizeof(deep), "sqlite:%0101d/a.db", 0);
+	cr_assert_str_eq(top_socket_of(deep), "none", "longer than a socket's path may be");
+}
+
+Test(config, top_socket_can_be_chosen_or_off)
+{
+	struct config c;
+	char deep[128];
+
+	setenv("TOP_SOCKET", "run/top.sock", 1);
+	cr_assert_eq(load(&c), 0, "%s", text);
+	cr_assert_str_eq(c.top_socket, "run/top.sock");
+	cr_assert(c.top_socket_given);
+	config_free(&c);
+	setenv("TOP_SOCKET", "off", 1);
+	cr_assert_eq(load(&c), 0, "%s", text);
+	cr_assert_null(c.top_socket);
+	config_free(&c);
+	snprintf(deep, sizeof(deep), "%0108d", 0);
+	refuses("TOP_SOCKET", deep);
+}
+
 Test(config, rust_log_counts_without_log_level)
 {
 	static const struct {

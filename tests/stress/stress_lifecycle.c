@@ -6,6 +6,7 @@
 
 #include <cx/runtime.h>
 #include <cx/supervisor.h>
+#include <cx/trace.h>
 
 #include "stress.h"
 
@@ -91,6 +92,7 @@ static void ask(struct cx_ctx *ctx, struct asker *a)
 
 	if (a->count == OPEN_MAX)
 		return;
+	cx_trace_mark(ctx);
 	if (cx_ask(ctx, a->flies[i], cx_msg_new(ctx, QUESTION, sizeof(struct cx_msg)),
 	           (uint32_t)(cx_random(ctx) % 20), &corr) != CX_OK) {
 		atomic_fetch_add(&counted.refused, 1);
@@ -208,6 +210,22 @@ static void wait_for_quiet(void)
 	}
 }
 
+/* What a figures thread would read, while all run. */
+static uint64_t read_figures(struct cx_runtime *rt)
+{
+	struct cx_kind_stats kinds[8];
+	struct cx_worker_stats worker[8];
+	struct cx_slow_handler slow[CX_SLOW_HANDLERS];
+	const size_t count = cx_runtime_kinds(rt, kinds, 8);
+	uint64_t messages = 0;
+
+	for (size_t k = 0; k < count && k < 8; k++)
+		messages += kinds[k].messages;
+	(void)cx_runtime_worker_stats(rt, worker, 8);
+	(void)cx_runtime_slow_handlers(rt, slow, CX_SLOW_HANDLERS);
+	return messages;
+}
+
 static void run(unsigned workers, unsigned ms)
 {
 	const struct cx_runtime_conf conf = { .workers = workers };
@@ -220,10 +238,12 @@ static void run(unsigned workers, unsigned ms)
 		                                .backoff_max_ms = 4 };
 	struct cx_runtime *rt;
 	struct cx_ref ref;
-	unsigned sent = 0;
+	uint64_t messages = 0;
+	unsigned sent = 0, backward = 0;
 
 	memset(&counted, 0, sizeof(counted));
 	if (cx_runtime_new(&conf, &rt) != CX_OK ||
+	    cx_runtime_trace(rt, 1u << 20, 4096) != CX_OK ||
 	    cx_runtime_spawn(rt, &cx_supervisor_type, &sup, 1, &ref) != CX_OK)
 		abort();
 	for (uint64_t i = 0; i < 4; i++)
@@ -239,6 +259,8 @@ static void run(unsigned workers, unsigned ms)
 		if (cx_post(rt, fragile, m) == CX_OK)
 			sent++;
 		stress_sleep_ms(1);
+		backward += read_figures(rt) < messages;
+		messages = read_figures(rt);
 	}
 	atomic_store(&counted.stop, 1);
 	wait_for_quiet();
@@ -252,6 +274,7 @@ static void run(unsigned workers, unsigned ms)
 	       workers, (unsigned long long)counted.asked, (unsigned long long)counted.answered,
 	       (unsigned long long)counted.gone, (unsigned long long)counted.late,
 	       (unsigned long long)counted.downs, (unsigned long long)counted.breaks);
+	STRESS_CHECK(backward == 0, "a counter went back %u times", backward);
 	STRESS_CHECK(counted.answered + counted.gone + counted.late == counted.asked,
 	             "%llu asks without an answer",
 	             (unsigned long long)(counted.asked - counted.answered - counted.gone -
