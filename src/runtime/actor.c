@@ -16,15 +16,6 @@ struct cx__watcher {
 	uint16_t cls;
 };
 
-struct cx__actor *cx__actor_at(struct cx_runtime *rt, uint32_t slot)
-{
-	/* acquire: pairs with the release in add_chunk */
-	if (slot / CX__CHUNK >= atomic_load_explicit(&rt->chunk_count, memory_order_acquire))
-		return NULL;
-	return atomic_load_explicit(&rt->chunks[slot / CX__CHUNK], memory_order_relaxed) +
-	       slot % CX__CHUNK;
-}
-
 static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned any)
 {
 	struct cx__actor *chunk;

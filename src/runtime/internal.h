@@ -18,7 +18,7 @@
  *    is not the slot's at dispatch.
  * 5. A parked actor (failed, waits to be restarted) keeps its token in `parked`: the next control
  *    message over the stack takes it from there.
- *    Model: tests/models/mailbox.pml (`make models`).
+ *    Models: tests/models/mailbox.pml, hand_over.pml (`make models`).
  * 6. One sender's messages to one receiver take one way: the list when both live on one worker, the
  *    stack otherwise; actors of any worker always use the stack. */
 #ifndef CX_RUNTIME_INTERNAL_H
@@ -243,8 +243,17 @@ struct cx_runtime {
 	bool started, stopping;
 };
 
+/* NULL: no such slot. */
+static inline struct cx__actor *cx__actor_at(struct cx_runtime *rt, uint32_t slot)
+{
+	/* acquire: pairs with the release in add_chunk */
+	if (slot / CX__CHUNK >= atomic_load_explicit(&rt->chunk_count, memory_order_acquire))
+		return NULL;
+	return atomic_load_explicit(&rt->chunks[slot / CX__CHUNK], memory_order_relaxed) +
+	       slot % CX__CHUNK;
+}
+
 /* actor.c */
-struct cx__actor *cx__actor_at(struct cx_runtime *rt, uint32_t slot);
 struct cx__kind *cx__kind_of(struct cx_runtime *rt, const struct cx_actor_type *type);
 /* here: the calling worker, or NULL on foreign threads. */
 CX_NODISCARD enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
@@ -264,7 +273,17 @@ CX_NODISCARD enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *he
                                      struct cx_ref to, struct cx_msg *msg, enum cx__lane lane);
 void cx__drain(struct cx__actor *a);
 struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size);
-void cx__msg_free(struct cx_msg *msg);
+/* here: as cx__pool_here(). */
+static inline void cx__msg_free_at(struct cx__pool *here, struct cx_msg *msg)
+{
+	if (msg->buf != NULL)
+		cx_buf_unref(msg->buf);
+	cx__pool_give_at(here, msg->owner, msg, msg->cls);
+}
+static inline void cx__msg_free(struct cx_msg *msg)
+{
+	cx__msg_free_at(cx__pool_here(), msg);
+}
 /* A message that nobody will handle: asks bounce, watches answer, then it is freed. */
 void cx__dead_letter(struct cx_runtime *rt, struct cx_worker *here, struct cx_msg *msg);
 
@@ -282,8 +301,25 @@ void cx__worker_clock(struct cx_worker *w);
 struct cx_worker *cx__worker_here(void);
 /* Monotonic ns, read now. */
 uint64_t cx__clock_of(const struct cx_worker *w);
-/* Put an actor of this worker into its run queue, if it is not there. */
-void cx__queue_local(struct cx_worker *w, struct cx__actor *a);
+/* To the end of this worker's run queue. */
+static inline void cx__run_later(struct cx_worker *w, struct cx__actor *a)
+{
+	a->run_next = NULL;
+	if (w->run_tail == NULL)
+		w->run_head = a;
+	else
+		w->run_tail->run_next = a;
+	w->run_tail = a;
+	w->run_len++;
+}
+/* The same, if it is not there: an actor with this worker as its home. */
+static inline void cx__queue_local(struct cx_worker *w, struct cx__actor *a)
+{
+	if (a->queued)
+		return;
+	a->queued = 1;
+	cx__run_later(w, a);
+}
 /* Monotonic ns, read once a turn at most. */
 uint64_t cx__now_ns(struct cx_worker *w);
 static inline uint64_t cx__now_ms(struct cx_worker *w)

@@ -29,18 +29,16 @@ struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size)
 
 	cx_assert(size >= sizeof(*msg) && size <= 4096);
 	msg = cx__pool_take(pool, size, &cls);
-	memset(msg, 0, size);
+	if (cls == CX__CLS_MALLOC)
+		memset(msg, 0, size);
+	else /* small ones without a call */
+		for (size_t at = 0; at < size; at += CX__POOL_STEP)
+			memset((uint8_t *)msg + at, 0, CX__POOL_STEP);
 	msg->type = type;
 	msg->size = (uint32_t)size;
 	msg->cls = cls;
 	msg->owner = pool;
 	return msg;
-}
-
-void cx__msg_free(struct cx_msg *msg)
-{
-	cx_buf_unref(msg->buf);
-	cx__pool_give(msg->owner, msg, msg->cls);
 }
 
 struct cx_msg *cx_msg_new(struct cx_ctx *ctx, uint32_t type, size_t size)

@@ -12,13 +12,36 @@
 #ifndef CX_RUNTIME_POOL_H
 #define CX_RUNTIME_POOL_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/annotate.h"
+#include "runtime/stack.h"
+
 #define CX__POOL_MAX 4352 /* bytes of the largest class */
+#define CX__POOL_STEP 64  /* sizes of classes are multiples of it */
+#define CX__POOL_CLASSES 12
 #define CX__CLS_MALLOC 0xffff
 
-struct cx__pool;
+struct cx__resting { /* a block while it is free */
+	ck_stack_entry_t link;
+	uint16_t cls;
+};
+
+struct cx__slab;
+
+struct cx__pool {
+	/* written by other threads */
+	_Alignas(64) ck_stack_t returned;
+	/* written by the owner */
+	_Alignas(64) struct cx__resting *rest[CX__POOL_CLASSES];
+	uint8_t class_of[CX__POOL_MAX / CX__POOL_STEP + 1]; /* by size in steps, rounded up */
+	struct cx__slab *slabs;
+	_Atomic uint64_t bytes; /* relaxed: a figure */
+};
+
+extern const uint16_t cx__pool_class_bytes[CX__POOL_CLASSES];
 
 struct cx__pool *cx__pool_new(void);
 void cx__pool_delete(struct cx__pool *pool);
@@ -27,12 +50,53 @@ void cx__pool_delete(struct cx__pool *pool);
 struct cx__pool *cx__pool_here(void);
 void cx__pool_enter(struct cx__pool *pool);
 
-/* size > 0.  From pool (which must be cx__pool_here()), or by malloc when pool is NULL or the size
- * over the largest class.  Aborts when memory is out. */
-void *cx__pool_take(struct cx__pool *pool, size_t size, uint16_t *cls);
+/* The rare ways of take and give below. */
+void *cx__pool_take_slow(struct cx__pool *pool, size_t size, uint16_t *cls);
+void cx__pool_give_slow(struct cx__pool *owner, void *block, uint16_t cls);
 
-/* owner: the pool that was given to take.  Thread: any. */
-void cx__pool_give(struct cx__pool *owner, void *block, uint16_t cls);
+static inline void cx__pool_rest(struct cx__pool *pool, void *p, uint16_t cls)
+{
+	struct cx__resting *block = p;
+
+	block->link.next = (ck_stack_entry_t *)(void *)pool->rest[cls];
+	pool->rest[cls] = block;
+	cx__hide((uint8_t *)block + sizeof(*block), cx__pool_class_bytes[cls] - sizeof(*block));
+}
+
+/* size > 0.  From pool (which must be cx__pool_here()), or by malloc when pool is NULL or the size
+ * over the largest class.  Aborts when memory is out.  Blocks of a pool may be written up to the next
+ * multiple of CX__POOL_STEP. */
+static inline void *cx__pool_take(struct cx__pool *pool, size_t size, uint16_t *cls)
+{
+	struct cx__resting *block;
+	uint16_t c;
+
+	if (pool == NULL || size > CX__POOL_MAX)
+		return cx__pool_take_slow(pool, size, cls);
+	c = pool->class_of[(size + CX__POOL_STEP - 1) / CX__POOL_STEP];
+	block = pool->rest[c];
+	if (__builtin_expect(block == NULL, 0))
+		return cx__pool_take_slow(pool, size, cls);
+	cx__show(block, cx__pool_class_bytes[c]);
+	pool->rest[c] = (struct cx__resting *)(void *)block->link.next;
+	*cls = c;
+	return block;
+}
+
+/* owner: the pool that was given to take; here: cx__pool_here().  Thread: any. */
+static inline void cx__pool_give_at(struct cx__pool *here, struct cx__pool *owner, void *block,
+                                    uint16_t cls)
+{
+	if (__builtin_expect(owner == here && cls != CX__CLS_MALLOC, 1))
+		cx__pool_rest(owner, block, cls);
+	else
+		cx__pool_give_slow(owner, block, cls);
+}
+
+static inline void cx__pool_give(struct cx__pool *owner, void *block, uint16_t cls)
+{
+	cx__pool_give_at(cx__pool_here(), owner, block, cls);
+}
 
 /* Bytes taken from the system.  Thread: any. */
 uint64_t cx__pool_bytes(const struct cx__pool *pool);

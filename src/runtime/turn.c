@@ -76,7 +76,7 @@ static void dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *ms
 		break;
 	}
 	atomic_store_explicit(&w->dispatched, n + 2, memory_order_relaxed);
-	cx__msg_free(msg);
+	cx__msg_free_at(w->pool, msg);
 }
 
 /* With tracing on: the time of a traced message's handler. */

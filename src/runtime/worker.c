@@ -72,25 +72,6 @@ static void wake(struct cx_worker *w)
 	}
 }
 
-static void push_local(struct cx_worker *w, struct cx__actor *a)
-{
-	a->run_next = NULL;
-	if (w->run_tail == NULL)
-		w->run_head = a;
-	else
-		w->run_tail->run_next = a;
-	w->run_tail = a;
-	w->run_len++;
-}
-
-void cx__queue_local(struct cx_worker *w, struct cx__actor *a)
-{
-	if (a->queued)
-		return;
-	a->queued = 1;
-	push_local(w, a);
-}
-
 static struct cx__actor *pop_local(struct cx_worker *w)
 {
 	struct cx__actor *a = w->run_head;
@@ -114,7 +95,7 @@ static struct cx__actor *actor_of(ck_stack_entry_t *inject)
 static void push_any(struct cx_worker *w, struct cx__actor *a)
 {
 	if (!cx__deque_push(&w->any, a)) {
-		push_local(w, a);
+		cx__run_later(w, a);
 		return;
 	}
 	for (unsigned i = 0; i < w->rt->workers; i++) {
@@ -295,7 +276,7 @@ void cx__worker_gather(struct cx_worker *w)
 
 	take_injected(w);
 	while ((a = cx__deque_take(&w->any)) != NULL)
-		push_local(w, a);
+		cx__run_later(w, a);
 }
 
 struct cx__actor *cx__runnable_first(const struct cx_worker *w)

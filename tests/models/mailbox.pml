@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A mailbox with its scheduling edge (src/runtime/mailbox.c: cx__deliver, cx__drain; worker.c:
- * cx__worker_turn, run_messages, settle; actor.c: cx__actor_end, go_down): threads send to one slot,
- * workers take it from the run queue and run a turn.
+/* A mailbox with its scheduling edge, of an actor that any worker may run (src/runtime/mailbox.c:
+ * push_shared, cx__drain; turn.c: cx__worker_turn, run_messages, settle_any; actor.c: cx__actor_end,
+ * go_down): threads send to one slot, workers take it from the run queue and run a turn.
  *
  * Properties (rules 1 to 4 of internal.h)
  *   one_runner     queued once, or running, or parked: never two of these, never twice
@@ -13,8 +13,7 @@
  * Three parts, since all at once is too much to search:
  *   (default)  bounded senders, two workers, turns shorter than the queue
  *   RESTART    a supervised actor fails (by a message, by a timer), is parked, restarted, stopped
- *   REUSE      the actor ends (in a turn, or in a callback of its loop) under late senders, and its
- *              slot is spawned into again; one worker, as for actors with a home
+ *   REUSE      the actor ends under late senders, and its slot is spawned into again
  *
  * Memory.  Push and take-all of the stacks are one step each (pool_return.pml has them in detail).
  * depth and parked are changed by read-modify-writes alone, which are never buffered; an early read
@@ -30,7 +29,7 @@
  *            PARK_BLIND       looks at the stack only, not at what it had drained   must be stuck
  *            PLAIN_UNPARK     parked is read and stored           must queue twice
  *   REUSE:   CONTROL_FIRST    control lane drained before the ordinary one   must skip a message
- *            IO_END_UNOWNED   a callback takes the messages off depth at once   must queue twice */
+ * (hand_over.pml has actors with a home, and their end in a callback of the loop.) */
 #if defined(RESTART)
 #define SENDERS 1
 #define EACH 2
@@ -405,31 +404,6 @@ end:	do
 		:: else
 		fi;
 		settle()
-#ifdef REUSE
-	/* cx_io_leave: a callback of the loop, between turns, ended the actor */
-	:: gen == 1 && status == LIVE ->
-		ending = true;
-#ifdef IO_END_UNOWNED
-		actor_end();
-		atomic { depth = depth - dropped; dropped = 0 }
-#else
-		atomic { /* fetch_add: from 0 it is ours, as in a turn */
-			before = depth;
-			depth++;
-			dropped++;
-			if
-			:: before == 0 -> one_runner = has == IDLE; assert(one_runner); has = RUNNING
-			:: else
-			fi
-		};
-		actor_end();
-		if
-		:: before == 0 -> settle()
-		:: else
-		fi;
-		before = 0
-#endif
-#endif
 	od
 }
 

@@ -31,7 +31,16 @@ mailbox      RESTART+PARK_BLIND    nothing_stuck
 mailbox      RESTART+PLAIN_UNPARK  one_runner
 mailbox      REUSE                 pass
 mailbox      REUSE+CONTROL_FIRST   in_order
-mailbox      REUSE+IO_END_UNOWNED  one_runner
+hand_over    -                     pass
+hand_over    NO_FAIL               pass
+hand_over    NO_FAIL+TAKE_EARLY    linked_once
+hand_over    NO_FAIL+END_TAKES_OFF linked_once
+hand_over    NO_UNPARK             linked_once
+hand_over    PARK_ANYHOW           nothing_stuck
+hand_over    STAY_PARKED           nothing_stuck
+hand_over    NO_PARK_CHECK         nothing_stuck
+hand_over    FORGET_TOKEN          nothing_stuck
+hand_over    LOCAL_TAKEN           depth_true
 run_queue    -                     pass
 run_queue    RELAXED_BOTTOM        taken_once
 run_queue    BOTTOM_FIRST          taken_once
