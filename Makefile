@@ -43,7 +43,7 @@ endif
 
 # The message-pack library goes by either name.
 MSGPACK_PC := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
-LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck $(MSGPACK_PC)
+LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck rdkafka $(MSGPACK_PC)
 
 # A library outside the default path is a system header too: its warnings are not ours.
 PC_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIB_PCS) 2>/dev/null))

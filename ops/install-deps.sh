@@ -12,7 +12,7 @@ set -u
 run_list='
 	gcc make=make git=git pkgconf|pkg-config libc6-dev ca-certificates
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libsqlite3-dev libssl-dev
-	libsodium-dev libjansson-dev libck-dev libmsgpack-c-dev|libmsgpack-dev libcrypt-dev'
+	libsodium-dev libjansson-dev libck-dev libmsgpack-c-dev|libmsgpack-dev libcrypt-dev librdkafka-dev'
 test_list='
 	g++ clang clang-format python3 python3-venv
 	libclang-rt-14-dev|libclang-rt-15-dev|libclang-rt-18-dev|libclang-rt-19-dev
@@ -37,7 +37,7 @@ wanted=$(tr -s ' \t\n' '\n' <<<"$wanted" | sed '/^$/d' | awk '!seen[$0]++')
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	missing=
 	for tool in gcc make pkg-config; do command -v $tool >/dev/null || missing+=" $tool"; done
-	for pc in libwebsockets libuv sqlite3 openssl libsodium jansson ck; do
+	for pc in libwebsockets libuv sqlite3 openssl libsodium jansson ck rdkafka; do
 		pkg-config --exists $pc 2>/dev/null || missing+=" $pc"
 	done
 	[ -n "$missing" ] || exit 0
