@@ -117,7 +117,7 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime conformance e2e fault lint format check-headers check-install docs deps install \
+	bench-runtime conformance kafka-test e2e fault lint format check-headers check-install docs deps install \
 	clean help \
 	tests-build stress-build fuzz-build bench-build
 
@@ -267,6 +267,10 @@ bench-runtime: $(BENCH_RUNTIME)
 conformance: all
 	@tests/conformance/run.sh $(PROGRAM)
 
+# KAFKA_BROKERS=host:port,...: real brokers; without it says so and does nothing.
+kafka-test: $(B)/tests/io/test_kafka_producer $(B)/tests/io/test_kafka_consumer
+	@tests/kafka/run.sh $(B)
+
 e2e: all
 	@tests/e2e/run.sh $(PROGRAM)
 
@@ -332,6 +336,7 @@ help:
 	@echo '             make sim               SEEDS=1000: the whole relay, simulated with faults'
 	@echo '             make mutants           planted bugs, each found by the simulator'
 	@echo '             make fuzz              FUZZ_SECS=10 each, clang'
+	@echo '             make kafka-test        KAFKA_BROKERS=...: the Kafka adapters on real brokers'
 	@echo '             make e2e               protocol, with clients that are not ours'
 	@echo '             make conformance       Autobahn Testsuite against the echo role'
 	@echo '             make fault             kill -9, SIGTERM, slow readers, hostile input'
