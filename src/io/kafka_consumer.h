@@ -41,7 +41,9 @@ struct kafka_consumer_conf {
 	uint64_t credit_bytes; /* for each partition */
 	uint32_t commit_ms;    /* from one commit in the background to the next */
 	uint32_t revoke_ms;    /* an owner that does not answer KAFKA_REVOKED loses it then */
-	uint32_t stuck_ms;     /* no assignment, or a lag and no records: a new client */
+	/* No assignment, or a lag and no records: a new client.  More than twice the session
+	 * timeout: the group waits that long for the old one, unless membership is static. */
+	uint32_t stuck_ms;
 };
 
 /* Spawn with the address of a `const struct kafka_consumer_conf *`; both live as long as the

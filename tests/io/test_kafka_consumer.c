@@ -218,6 +218,17 @@ Test(kafka_consumer, pauses_without_credit_and_goes_on_without_a_gap)
 
 /* ---- the group ---- */
 
+static void await_share(uint32_t partitions)
+{
+	for (;;) {
+		const uint32_t a = figures_of(0).partitions, b = figures_of(1).partitions;
+
+		if (a > 0 && b > 0 && a + b == partitions)
+			return;
+		usleep(100000);
+	}
+}
+
 Test(kafka_consumer, shares_partitions_with_a_second_member_without_reading_twice)
 {
 	enum { COUNT = 2000, PARTITIONS = 4 };
@@ -228,10 +239,12 @@ Test(kafka_consumer, shares_partitions_with_a_second_member_without_reading_twic
 
 	prepare(PARTITIONS);
 	start(WITH_PRODUCER | WITH_CONSUMER | WITH_SECOND);
+	/* The mock refuses commits while members join, which brokers do not: what was read before
+	 * would rightly come again, so there the second member comes first. */
+	if (mock != NULL)
+		await_share(PARTITIONS);
 	produce_all(0, COUNT / 2, 64, 20);
-	while (figures_of(0).partitions + figures_of(1).partitions < PARTITIONS ||
-	       figures_of(0).partitions == 0 || figures_of(1).partitions == 0)
-		usleep(100000);
+	await_share(PARTITIONS);
 	run(ask_load, &load);
 	event_taken = 0;
 	while (got < COUNT) {
