@@ -44,7 +44,7 @@ endif
 # The message-pack library goes by either name.
 MSGPACK_PC := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
 LIB_PCS := libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis libpq libnghttp2 \
-	libprotobuf-c $(MSGPACK_PC)
+	libprotobuf-c rdkafka $(MSGPACK_PC)
 
 # A library outside the default path is a system header too: its warnings are not ours.
 PC_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIB_PCS) 2>/dev/null))
@@ -137,8 +137,8 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime bench-grpc conformance e2e fault models stack-test grpc-test lint format check-headers \
-	check-install docs deps library man install install-library uninstall clean help \
+	bench-runtime bench-grpc conformance e2e fault models stack-test grpc-test kafka-test lint format \
+	check-headers check-install docs deps library man install install-library uninstall clean help \
 	tests-build stress-build fuzz-build bench-build
 
 # --- build -----------------------------------------------------------------------------------
@@ -340,6 +340,10 @@ bench-grpc: $(GRPC)
 conformance: all
 	@tests/conformance/run.sh $(PROGRAM)
 
+# KAFKA_BROKERS=host:port,...: real brokers; without it says so and does nothing.
+kafka-test: $(B)/tests/io/test_kafka_producer $(B)/tests/io/test_kafka_consumer
+	@tests/kafka/run.sh $(B)
+
 e2e: all
 	@tests/e2e/run.sh $(PROGRAM)
 
@@ -450,6 +454,7 @@ help:
 	@echo '             make models            the lock-free parts as models, searched exhaustively'
 	@echo '             make mutants           planted bugs, each found by the simulator'
 	@echo '             make fuzz              FUZZ_SECS=10 each, clang'
+	@echo '             make kafka-test        KAFKA_BROKERS=...: the Kafka adapters on real brokers'
 	@echo '             make e2e               protocol, with clients that are not ours'
 	@echo '             make grpc-test         stock gRPC clients against our server'
 	@echo '             make conformance       Autobahn Testsuite against the echo role'

@@ -14,7 +14,7 @@ run_list='
 	gcc make=make git=git pkgconf|pkg-config libc6-dev ca-certificates
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libsqlite3-dev libssl-dev
 	libsodium-dev libjansson-dev libck-dev libhiredis-dev libpq-dev libmsgpack-c-dev|libmsgpack-dev
-	libcrypt-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler'
+	libcrypt-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler librdkafka-dev'
 test_list='
 	g++ clang clang-format python3 python3-venv
 	libclang-rt-14-dev|libclang-rt-15-dev|libclang-rt-18-dev|libclang-rt-19-dev
@@ -44,7 +44,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	missing=
 	for tool in gcc make pkg-config; do command -v $tool >/dev/null || missing+=" $tool"; done
 	for pc in libwebsockets libuv sqlite3 openssl libsodium jansson ck hiredis libpq libnghttp2 \
-		libprotobuf-c; do
+		libprotobuf-c rdkafka; do
 		pkg-config --exists $pc 2>/dev/null || missing+=" $pc"
 	done
 	[ -n "$missing" ] || exit 0

@@ -146,15 +146,21 @@ static struct handled run_messages(struct cx_worker *w, struct cx__actor *a)
 	struct cx__kind *kind = a->kind;
 	uint64_t began_ns = w->now_is_old ? 0 : w->now_ns;
 	uint32_t limit = kind->type->batch_max > 0 ? kind->type->batch_max : CX__BATCH;
+	/* Not beyond what is there now: who sends to himself does not hold up the others. */
+	const struct cx_msg *last = a->control_tail;
+	bool more = a->control_head != NULL;
 	struct handled handled = { 0, 0 };
 
 	if (w->turn_limit != 0 && w->turn_limit < limit)
 		limit = w->turn_limit;
-	while (a->control_head != NULL && !a->ending)
+	while (more && !a->ending) {
+		more = a->control_head != last;
 		run_one(w, a, &a->control_head, &handled);
-	for (uint32_t n = 0; n < limit && a->mail_head != NULL && !a->ending; n++) {
-		if (a->status == CX__DOWN)
-			break;
+	}
+	last = a->mail_tail;
+	more = a->mail_head != NULL;
+	for (uint32_t n = 0; n < limit && more && !a->ending && a->status != CX__DOWN; n++) {
+		more = a->mail_head != last;
 		run_one(w, a, &a->mail_head, &handled);
 		if (n % CLOCK_EVERY == CLOCK_EVERY - 1 && !w->dedicated) {
 			const uint64_t now_ns = cx__clock_of(w);

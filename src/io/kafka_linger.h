@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* How long a producer gathers: nothing at low rates, up to the setting at high ones.
+ *
+ * A batch costs client and broker tens of microseconds whatever it holds, so at ten thousand a
+ * second waiting for company pays (docs: KAFKA_PRODUCER_LINGER_MS), while at a few hundred it only
+ * adds latency.  The library's own linger.ms cannot change while a client lives. */
+#ifndef IO_KAFKA_LINGER_H
+#define IO_KAFKA_LINGER_H
+
+#include <stdint.h>
+
+#define KAFKA_LINGER_FROM 2000  /* messages a second: up to here nothing waits */
+#define KAFKA_LINGER_FULL 10000 /* from here on the setting is the wait */
+
+struct kafka_linger { /* zeroed, then max_ms set */
+	uint32_t max_ms;
+	uint32_t rate; /* messages a second, smoothed */
+	uint32_t count;
+	uint64_t since_ms;
+};
+
+/* n more messages came. */
+void kafka_linger_note(struct kafka_linger *linger, uint64_t now_ms, uint32_t n);
+
+/* How long the oldest message shall wait for company, in ms. */
+uint32_t kafka_linger_ms(const struct kafka_linger *linger);
+
+#endif

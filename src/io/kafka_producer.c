@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/* 1. Each accepted record stands in the outbox until its answer; the library borrows its bytes.
+ * 2. Records are handed over in the outbox's order, so the library's order is ours.
+ * 3. The library's pointer to an entry ends with its report or with its client, whichever is first;
+ *    so an entry that was handed over is removed nowhere else. */
+#include "io/kafka_producer.h"
+
+#include <string.h>
+#include <time.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include <cx/log.h>
+
+#include "io/kafka_linger.h"
+#include "io/kafka_outbox.h"
+#include "io/kafka_record.h"
+#include "io/kafka_wake.h"
+
+#define MAILBOX_CAP 65536
+#define BATCH_MAX 1024
+#define GATHER_BATCHES 4 /* so many full batches wait for nothing */
+#define TICK_MS 200
+#define REBUILD_EVERY_MS 1000
+#define PURGE_MS 2000 /* for the reports of what is taken back from the library */
+
+struct producer {
+	struct kafka_opaque opaque; /* first */
+	const struct kafka_producer_conf *conf;
+	rd_kafka_t *rk; /* NULL: none for now */
+	rd_kafka_queue_t *queue;
+	rd_kafka_topic_t *topics[KAFKA_TOPICS_MAX];
+	struct kafka_wake wake;
+	struct kafka_outbox outbox;
+	struct kafka_linger linger;
+	struct kafka_producer_figures figures;
+	struct cx_timer timer;
+	uint64_t built_ms;
+	bool is_fatal; /* rk is of no use any more */
+	bool is_closed;
+};
+
+static void answer(struct cx_ctx *ctx, struct producer *p, struct cx_caller who,
+                   enum kafka_outcome outcome, const rd_kafka_message_t *report)
+{
+	struct kafka_produced *const m = CX_MSG_NEW(ctx, KAFKA_PRODUCED, struct kafka_produced);
+	uint64_t *const counters[] = { [KAFKA_OK] = &p->figures.written,
+		                       [KAFKA_NOT_WRITTEN] = &p->figures.not_written,
+		                       [KAFKA_UNKNOWN] = &p->figures.unknown,
+		                       [KAFKA_BUSY] = &p->figures.busy };
+
+	++*counters[outcome];
+	m->outcome = outcome;
+	m->partition = outcome == KAFKA_OK ? report->partition : -1;
+	m->offset = outcome == KAFKA_OK ? report->offset : -1;
+	cx_answer(ctx, who, &m->hdr);
+}
+
+static void finish(struct cx_ctx *ctx, struct producer *p, struct kafka_entry *e,
+                   enum kafka_outcome outcome, const rd_kafka_message_t *report)
+{
+	answer(ctx, p, e->who, outcome, report);
+	kafka_outbox_remove(&p->outbox, e);
+}
+
+/* ---- what comes from the library ---- */
+
+static void note_fatal(struct producer *p)
+{
+	if (!p->is_fatal && p->rk != NULL && rd_kafka_fatal_error(p->rk, NULL, 0) != 0)
+		p->is_fatal = true;
+}
+
+static void on_report(struct cx_ctx *ctx, struct producer *p, const rd_kafka_message_t *m)
+{
+	struct kafka_entry *const e = m->_private;
+	const rd_kafka_msg_status_t status = rd_kafka_message_status(m);
+
+	cx_assert(e->state == KAFKA_ENTRY_HANDED);
+	if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR || status == RD_KAFKA_MSG_STATUS_PERSISTED) {
+		p->figures.is_connected = true;
+		finish(ctx, p, e, KAFKA_OK, m);
+		return;
+	}
+	note_fatal(p); /* its event may stand behind this report */
+	if (status == RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED)
+		finish(ctx, p, e, KAFKA_UNKNOWN, m);
+	else if (p->is_fatal && !p->is_closed)
+		e->state = KAFKA_ENTRY_RETURNED;
+	else
+		finish(ctx, p, e, KAFKA_NOT_WRITTEN, m);
+}
+
+static void on_error(struct producer *p, rd_kafka_event_t *event)
+{
+	const rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+
+	p->figures.errors++;
+	if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+		p->figures.is_connected = false;
+	note_fatal(p);
+	cx_log(CX_WARN, "kafka.producer_error", "err=%s fatal=%d", rd_kafka_err2name(err),
+	       p->is_fatal);
+}
+
+/* Returns false: nothing came in wait_ms. */
+static bool take_event(struct cx_ctx *ctx, struct producer *p, int wait_ms)
+{
+	rd_kafka_event_t *const event = rd_kafka_queue_poll(p->queue, wait_ms);
+	const rd_kafka_message_t *m;
+
+	if (event == NULL)
+		return false;
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
+		while ((m = rd_kafka_event_message_next(event)) != NULL)
+			on_report(ctx, p, m);
+	else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+		on_error(p, event);
+	rd_kafka_event_destroy(event);
+	return true;
+}
+
+static uint64_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Wait for reports until the library has none of ours, at most for_ms. */
+static void await_reports(struct cx_ctx *ctx, struct producer *p, uint64_t for_ms)
+{
+	const uint64_t until_ms = clock_ms() + for_ms;
+
+	while (rd_kafka_outq_len(p->rk) > 0 && clock_ms() < until_ms)
+		take_event(ctx, p, 20);
+	while (take_event(ctx, p, 0))
+		;
+}
+
+/* ---- the client ---- */
+
+static bool build(struct cx_ctx *ctx, struct producer *p)
+{
+	char why[256] = "";
+	rd_kafka_conf_t *const conf = kafka_conf_producer(&p->opaque, why, sizeof(why));
+
+	p->built_ms = cx_now_ms(ctx);
+	if (conf != NULL)
+		p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
+	if (p->rk == NULL) {
+		if (conf != NULL)
+			rd_kafka_conf_destroy(conf);
+		cx_log(CX_ERROR, "kafka.producer_refused", "why=\"%s\"", why);
+		return false;
+	}
+	for (uint32_t i = 0; i < p->conf->topic_count; i++) {
+		p->topics[i] = rd_kafka_topic_new(p->rk, p->conf->topics[i], NULL);
+		cx_assert(p->topics[i] != NULL);
+	}
+	p->queue = rd_kafka_queue_get_main(p->rk);
+	kafka_wake_on(p->queue, &p->wake);
+	return true;
+}
+
+/* Everything handed over comes back first: written, not written or unknown. */
+static void dismantle(struct cx_ctx *ctx, struct producer *p)
+{
+	struct kafka_entry *next;
+
+	if (p->rk == NULL)
+		return;
+	rd_kafka_purge(p->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	await_reports(ctx, p, PURGE_MS);
+	kafka_wake_off(p->queue);
+	rd_kafka_queue_destroy(p->queue);
+	for (uint32_t i = 0; i < p->conf->topic_count; i++)
+		rd_kafka_topic_destroy(p->topics[i]);
+	rd_kafka_destroy(p->rk);
+	p->rk = NULL;
+	for (struct kafka_entry *e = p->outbox.first; e != NULL; e = next) {
+		next = e->next;
+		if (e->state == KAFKA_ENTRY_HANDED) /* its report did not come in time */
+			finish(ctx, p, e, KAFKA_UNKNOWN, NULL);
+	}
+	p->figures.replayed += p->outbox.count - p->outbox.waiting;
+	kafka_outbox_rewind(&p->outbox);
+}
+
+/* The next client after a fatal error; again a while later when that fails too. */
+static void rebuild(struct cx_ctx *ctx, struct producer *p)
+{
+	if (cx_now_ms(ctx) - p->built_ms < REBUILD_EVERY_MS)
+		return;
+	dismantle(ctx, p);
+	p->is_fatal = !build(ctx, p);
+	p->figures.rebuilt++;
+}
+
+/* ---- what goes to the library ---- */
+
+static rd_kafka_headers_t *unpack_headers(const struct kafka_entry *e)
+{
+	const struct wire_slice packed = { cx_buf_bytes(e->buf), e->headers_len };
+	rd_kafka_headers_t *const headers = rd_kafka_headers_new(4);
+	struct wire_slice value;
+	const char *name;
+	size_t at = 0;
+
+	while (kafka_header_next(packed, &at, &name, &value))
+		rd_kafka_header_add(headers, name, -1, value.at, (ssize_t)value.len);
+	return headers;
+}
+
+static rd_kafka_resp_err_t hand_with_headers(struct producer *p, struct kafka_entry *e,
+                                             void *value, size_t len)
+{
+	rd_kafka_headers_t *const headers = unpack_headers(e);
+	const rd_kafka_vu_t vus[] = {
+		{ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = p->topics[e->topic] },
+		{ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { value, len } },
+		{ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { e->key, e->key_len } },
+		{ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers },
+		{ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = e },
+	};
+	rd_kafka_error_t *const error = rd_kafka_produceva(p->rk, vus, CX_COUNTOF(vus));
+	rd_kafka_resp_err_t err;
+
+	if (error == NULL)
+		return RD_KAFKA_RESP_ERR_NO_ERROR; /* the headers are the library's now */
+	err = rd_kafka_error_code(error);
+	rd_kafka_error_destroy(error);
+	rd_kafka_headers_destroy(headers);
+	return err;
+}
+
+static rd_kafka_resp_err_t hand(struct producer *p, struct kafka_entry *e)
+{
+	uint8_t *const value = cx_buf_data(e->buf) + e->headers_len; /* only read */
+	const size_t len = cx_buf_len(e->buf) - e->headers_len;
+
+	if (e->headers_len > 0)
+		return hand_with_headers(p, e, value, len);
+	if (rd_kafka_produce(p->topics[e->topic], RD_KAFKA_PARTITION_UA, 0, value, len,
+	                     e->key_len > 0 ? e->key : NULL, e->key_len, e) == 0)
+		return RD_KAFKA_RESP_ERR_NO_ERROR;
+	return rd_kafka_last_error();
+}
+
+static void hand_over(struct cx_ctx *ctx, struct producer *p)
+{
+	struct kafka_entry *e;
+
+	while ((e = p->outbox.first_waiting) != NULL && !p->is_fatal) {
+		const rd_kafka_resp_err_t err = hand(p, e);
+
+		if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+			kafka_outbox_handed(&p->outbox);
+		} else if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+			return; /* the next report makes room */
+		} else if (rd_kafka_fatal_error(p->rk, NULL, 0) != 0) {
+			p->is_fatal = true;
+		} else {
+			p->figures.errors++;
+			cx_log(CX_WARN, "kafka.produce_refused", "err=%s",
+			       rd_kafka_err2name(err));
+			finish(ctx, p, e, KAFKA_NOT_WRITTEN, NULL);
+		}
+	}
+}
+
+static bool shall_wait(const struct producer *p, uint64_t now_ms, uint32_t *left_ms)
+{
+	const uint32_t linger_ms = kafka_linger_ms(&p->linger);
+	const uint64_t age_ms = now_ms - p->outbox.first_waiting->accepted_ms;
+
+	if (age_ms >= linger_ms ||
+	    p->outbox.waiting_bytes >=
+	            (uint64_t)p->conf->settings->producer.batch_bytes * GATHER_BATCHES)
+		return false;
+	*left_ms = linger_ms - (uint32_t)age_ms;
+	return true;
+}
+
+/* While there is no client the library's clock does not run, so ours does. */
+static void expire(struct cx_ctx *ctx, struct producer *p)
+{
+	const uint64_t limit_ms = p->conf->settings->producer.delivery_timeout_ms;
+	struct kafka_entry *e;
+
+	while ((e = p->outbox.first_waiting) != NULL &&
+	       cx_now_ms(ctx) - e->accepted_ms >= limit_ms)
+		finish(ctx, p, e, KAFKA_NOT_WRITTEN, NULL);
+}
+
+static void batch_end(struct cx_ctx *ctx, void *state)
+{
+	struct producer *const p = state;
+	uint32_t wait_ms = TICK_MS;
+
+	if (p->is_closed)
+		return;
+	while (p->rk != NULL && take_event(ctx, p, 0))
+		;
+	if (p->is_fatal)
+		rebuild(ctx, p);
+	expire(ctx, p);
+	if (p->outbox.first_waiting != NULL && !p->is_fatal &&
+	    !shall_wait(p, cx_now_ms(ctx), &wait_ms))
+		hand_over(ctx, p);
+	if (!cx_timer_is_armed(&p->timer) || wait_ms < TICK_MS)
+		cx_timer_arm(ctx, &p->timer, wait_ms > 0 ? wait_ms - 1 : 0, TIMER_A);
+}
+
+/* ---- asks ---- */
+
+static void on_produce(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct kafka_produce_msg *const m = CX_MSG_AS(struct kafka_produce_msg, msg);
+	struct producer *const p = state;
+	struct kafka_entry *e;
+
+	if (m->topic >= p->conf->topic_count || m->key_len > sizeof(m->key) ||
+	    msg->buf == NULL || m->headers_len > cx_buf_len(msg->buf)) {
+		cx_reply_error(ctx, msg, CX_EINVAL);
+		return;
+	}
+	if (p->is_closed || !kafka_outbox_has_room(&p->outbox, cx_buf_len(msg->buf))) {
+		answer(ctx, p, cx_caller_of(msg), p->is_closed ? KAFKA_NOT_WRITTEN : KAFKA_BUSY,
+		       NULL);
+		return;
+	}
+	e = kafka_outbox_add(&p->outbox, msg->buf);
+	e->who = cx_caller_of(msg);
+	e->accepted_ms = cx_now_ms(ctx);
+	e->headers_len = m->headers_len;
+	e->topic = m->topic;
+	e->key_len = m->key_len;
+	memcpy(e->key, m->key, m->key_len);
+	kafka_linger_note(&p->linger, cx_now_ms(ctx), 1);
+}
+
+static void close_client(struct cx_ctx *ctx, struct producer *p, uint32_t flush_ms)
+{
+	if (p->is_closed)
+		return;
+	if (p->rk != NULL && !p->is_fatal) {
+		hand_over(ctx, p);
+		await_reports(ctx, p, flush_ms);
+	}
+	p->is_closed = true;
+	dismantle(ctx, p);
+	while (p->outbox.first != NULL)
+		finish(ctx, p, p->outbox.first, KAFKA_NOT_WRITTEN, NULL);
+	cx_timer_cancel(ctx, &p->timer);
+}
+
+static void on_close(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct producer *const p = state;
+	const struct kafka_producer_figures before = p->figures;
+	struct kafka_producer_closed *m;
+
+	close_client(ctx, p, CX_MSG_AS(struct kafka_producer_close_msg, msg)->flush_ms);
+	m = CX_MSG_NEW(ctx, KAFKA_PRODUCER_CLOSED, struct kafka_producer_closed);
+	m->not_written = (uint32_t)(p->figures.not_written - before.not_written);
+	m->unknown = (uint32_t)(p->figures.unknown - before.unknown);
+	cx_reply(ctx, msg, &m->hdr);
+}
+
+static void on_figures(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct producer *const p = state;
+	struct kafka_producer_figures *const m =
+		CX_MSG_NEW(ctx, KAFKA_PRODUCER_FIGURES, struct kafka_producer_figures);
+	const struct cx_msg hdr = m->hdr;
+
+	*m = p->figures;
+	m->hdr = hdr;
+	m->queued = p->outbox.count;
+	m->gathering = p->outbox.waiting;
+	m->queued_bytes = p->outbox.bytes;
+	m->oldest_ms =
+		p->outbox.first == NULL ? 0 : cx_now_ms(ctx) - p->outbox.first->accepted_ms;
+	m->linger_ms = kafka_linger_ms(&p->linger);
+	cx_reply(ctx, msg, &m->hdr);
+}
+
+static void on_nothing(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)ctx;
+	(void)state;
+	(void)msg; /* the work is done by batch_end */
+}
+
+/* ---- life ---- */
+
+static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
+{
+	struct producer *const p = state;
+	const struct kafka_settings *s;
+
+	p->conf = *(const struct kafka_producer_conf *const *)conf;
+	p->opaque.settings = s = p->conf->settings;
+	p->wake = (struct kafka_wake){ p->conf->rt, cx_self(ctx) };
+	p->linger.max_ms = s->producer.linger_ms;
+	if (p->conf->topic_count > KAFKA_TOPICS_MAX || !build(ctx, p))
+		return CX_EINVAL;
+	p->built_ms = 0; /* the first fatal error need not wait */
+	return kafka_outbox_open(&p->outbox, s->producer.queue_messages,
+	                         s->producer.queue_bytes);
+}
+
+static void stop(struct cx_ctx *ctx, void *state)
+{
+	struct producer *const p = state;
+
+	if (p->outbox.entries == NULL)
+		return;
+	close_client(ctx, p, 0);
+	kafka_outbox_close(&p->outbox);
+}
+
+static const struct cx_handler handlers[] = {
+	CX_ON(KAFKA_PRODUCE, struct kafka_produce_msg, on_produce),
+	CX_ON(KAFKA_PRODUCER_CLOSE, struct kafka_producer_close_msg, on_close),
+	CX_ON(KAFKA_PRODUCER_ASK_FIGURES, struct cx_msg, on_figures),
+	CX_ON(KAFKA_EVENT, struct cx_msg, on_nothing),
+	CX_ON(TIMER_A, struct cx_msg_timer, on_nothing),
+};
+
+const struct cx_actor_type kafka_producer_type = {
+	.name = "kafka_producer",
+	.state_size = sizeof(struct producer),
+	.conf_size = sizeof(struct kafka_producer_conf *),
+	.mailbox_cap = MAILBOX_CAP,
+	.batch_max = BATCH_MAX,
+	.placement = CX_PLACE_THREAD,
+	.start = start,
+	.stop = stop,
+	.batch_end = batch_end,
+	.handlers = handlers,
+	.handler_count = CX_COUNTOF(handlers),
+};
