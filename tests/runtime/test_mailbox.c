@@ -182,3 +182,62 @@ Test(mailbox, an_actor_ended_by_a_callback_while_queued_is_not_queued_twice, .ti
 	          atomic_load(&pokes));
 	finish(rt);
 }
+
+/* ---- one worker: who finds a mailbox full sends to himself and tries again ---- */
+
+enum { TRY_AGAIN = POKE + 1 };
+
+static _Atomic int tries, taken;
+static struct cx_ref tight;
+
+static void note_taken(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)ctx;
+	(void)state;
+	(void)msg;
+	atomic_fetch_add(&taken, 1);
+}
+
+static void push_on(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)state;
+	(void)msg;
+	atomic_fetch_add(&tries, 1);
+	if (cx_send(ctx, tight, cx_msg_new(ctx, POKE, sizeof(struct cx_msg))) == CX_OK &&
+	    atomic_load(&tries) >= 200)
+		return;
+	cr_assert_eq(cx_send(ctx, cx_self(ctx), cx_msg_new(ctx, TRY_AGAIN, sizeof(*msg))),
+	             CX_OK);
+}
+
+static const struct cx_handler tight_handlers[] = {
+	CX_ON(POKE, struct cx_msg, note_taken),
+};
+static const struct cx_actor_type tight_type = { .name = "tight",
+	                                         .mailbox_cap = 1,
+	                                         .placement = CX_PLACE_IO,
+	                                         .handlers = tight_handlers,
+	                                         .handler_count = 1 };
+static const struct cx_handler pusher_handlers[] = {
+	CX_ON(TRY_AGAIN, struct cx_msg, push_on),
+};
+static const struct cx_actor_type pusher = { .name = "pusher",
+	                                     .mailbox_cap = 4,
+	                                     .placement = CX_PLACE_IO,
+	                                     .handlers = pusher_handlers,
+	                                     .handler_count = 1 };
+
+Test(mailbox, a_message_to_oneself_waits_for_the_turns_of_others, .timeout = 10)
+{
+	struct cx_runtime *rt = boot(NULL);
+	struct cx_ref p;
+
+	tight = spawn(rt, &tight_type);
+	p = spawn(rt, &pusher);
+	cr_assert_eq(cx_runtime_start(rt), CX_OK);
+	cr_assert_eq(cx_post(rt, p, cx_post_new(TRY_AGAIN, sizeof(struct cx_msg))), CX_OK);
+	cr_assert(wait_until(&tries, 200));
+	cr_assert(wait_until(&taken, 100), "%d of %d tries got through: it only tried",
+	          atomic_load(&taken), atomic_load(&tries));
+	finish(rt);
+}
