@@ -164,9 +164,10 @@ struct cx_actor_type {
 	const char *name;    /* in log lines and figures */
 	uint32_t state_size; /* bytes; zeroed before start */
 	uint32_t conf_size;  /* bytes copied from cx_spawn's conf to start */
-	uint32_t
-		mailbox_cap; /* messages; may be overshot by the number of sending threads - 1 */
-	uint32_t batch_max;  /* messages a turn; 0: 64 */
+	/* Messages; those of senders on the actor's own worker and those of all others are counted
+	 * apart.  May be overshot by the number of sending threads - 1. */
+	uint32_t mailbox_cap;
+	uint32_t batch_max; /* messages a turn; 0: 64 */
 	enum cx_placement placement;
 	/* First call, on the actor's home.  Not CX_OK: the actor ends with that reason. */
 	enum cx_err (*start)(struct cx_ctx *ctx, void *state, const void *conf);
@@ -302,7 +303,8 @@ struct cx_ref cx_self(const struct cx_ctx *ctx);
 unsigned cx_worker_index(const struct cx_ctx *ctx);
 unsigned cx_worker_count(const struct cx_ctx *ctx);
 
-/* Monotonic time in milliseconds or nanoseconds, as of the start of the turn (cheap).
+/* Monotonic time in milliseconds or nanoseconds, read once a turn: when it is first asked for, or
+ * at the turn's start (cheap).
  * Thread: any handler.
  * Returns the time since a moment in the past that is the same for all workers. */
 uint64_t cx_now_ms(const struct cx_ctx *ctx);

@@ -19,7 +19,9 @@
 #include "actors/hub.h"
 #include "actors/partition.h"
 #include "actors/relay.h"
+#include "actors/submissions.h"
 #include "io/embedded_inbox.h"
+#include "io/grpc_server.h"
 #include "io/loop_uv.h"
 #include "io/sqlite.h"
 #include "io/top_socket.h"
@@ -50,6 +52,9 @@ struct all {
 	struct websocket_settings websocket;
 	struct embedded_inbox_settings inbox;
 	struct cx_ref adapters[RELAY_WORKERS_MAX];
+	struct grpc_server_settings grpc; /* GRPC_PORT */
+	struct cx_ref grpc_servers[RELAY_WORKERS_MAX];
+	struct cx_ref submissions[RELAY_WORKERS_MAX];
 	struct cx_runtime *rt;
 	struct top_socket *top; /* NULL: off */
 	FILE *trace;            /* NULL: off */
@@ -114,6 +119,22 @@ static void fill_relay(struct all *all)
 	};
 }
 
+static void fill_grpc(struct all *all)
+{
+	const struct config *c = all->config;
+
+	all->grpc = (struct grpc_server_settings){
+		.bind = c->bind,
+		.port = (uint16_t)c->grpc_port,
+		.tls_cert_file = c->tls_cert_file,
+		.tls_key_file = c->tls_key_file,
+		.workers = (uint16_t)c->worker_threads,
+		.methods = submissions_methods,
+		.method_count = SUBMISSIONS_METHODS,
+		.service = all->submissions,
+	};
+}
+
 /* The store first: what it sends at its start has somebody to take it only because actors that are
  * spawned later are in the table before any thread runs. */
 static enum cx_err boot_store(struct all *all)
@@ -156,9 +177,13 @@ static enum cx_err boot_worker(struct all *all, unsigned i)
 		{ &account_type, &conf, &all->relay.accounts[i] },
 		{ &front_type, &conf, &all->relay.fronts[i] },
 		{ &websocket_type, NULL, &all->adapters[i] },
+		/* with GRPC_PORT only: */
+		{ &submissions_type, &conf, &all->submissions[i] },
+		{ &grpc_server_type, NULL, &all->grpc_servers[i] },
 	};
+	const size_t count = CX_COUNTOF(set) - (all->config->grpc_port != 0 ? 0 : 2);
 
-	for (size_t n = 0; n < CX_COUNTOF(set); n++) {
+	for (size_t n = 0; n < count; n++) {
 		const enum cx_err err =
 			cx_runtime_spawn(all->rt, set[n].type, set[n].conf, i, set[n].ref);
 
@@ -178,6 +203,10 @@ static enum cx_err boot_actors(struct all *all)
 		err = cx_runtime_start(all->rt);
 	for (unsigned i = 0; i < all->config->worker_threads && err == CX_OK; i++)
 		err = ws_listen_post(all->rt, all->adapters[i], WS_LISTEN_START, 0);
+	if (all->config->grpc_port == 0)
+		return err;
+	for (unsigned i = 0; i < all->config->worker_threads && err == CX_OK; i++)
+		err = grpc_server_listen_post(all->rt, all->grpc_servers[i], GRPC_LISTEN_START);
 	return err;
 }
 
@@ -219,6 +248,12 @@ static enum cx_err boot(struct all *all, const char **error_text)
 		err = sqlite_setup(&all->sqlite, error_text);
 	if (err == CX_OK)
 		err = websocket_setup(&all->websocket, &all->port, error_text);
+	if (err == CX_OK && all->config->grpc_port != 0) {
+		uint16_t bound;
+
+		fill_grpc(all);
+		err = grpc_server_setup(&all->grpc, &bound, error_text);
+	}
 	if (err != CX_OK)
 		return err;
 	err = boot_actors(all);
@@ -273,11 +308,11 @@ static void log_start(const struct all *all)
 	cx_log(CX_INFO, "relay.started",
 	       "role=all port=%u workers=%u version=%s store=sqlite log=embedded "
 	       "inbox=embedded "
-	       "tls=%s max_connections=%u max_handshakes=%u messages_per_hour=%u "
-	       "inbox_max_messages=%u",
+	       "tls=%s grpc_port=%u max_connections=%u max_handshakes=%u "
+	       "messages_per_hour=%u inbox_max_messages=%u",
 	       all->port, c->worker_threads, construct_version(),
-	       c->tls_cert_file != NULL ? "on" : "off", c->max_connections, c->max_handshakes,
-	       c->max_messages_per_hour, c->inbox_max_messages);
+	       c->tls_cert_file != NULL ? "on" : "off", c->grpc_port, c->max_connections,
+	       c->max_handshakes, c->max_messages_per_hour, c->inbox_max_messages);
 }
 
 static void write_trace(struct all *all)
@@ -301,6 +336,8 @@ static void end(struct all *all)
 	cx_runtime_stop(all->rt);
 	write_trace(all);
 	websocket_teardown();
+	if (all->config->grpc_port != 0)
+		grpc_server_teardown();
 	sqlite_figures(&db);
 	sqlite_teardown();
 	cx_runtime_free(all->rt); /* last: the others hold buffers of its pools */
@@ -319,11 +356,13 @@ int role_all_main(const struct config *c)
 
 	all.config = c;
 	all.began = time(NULL);
-	all.process = (struct process){ .config = c,
-		                        .role = "all",
-		                        .adapters = all.adapters,
-		                        .adapter_count = c->worker_threads,
-		                        .jitter_ms = JITTER_MS };
+	all.process =
+		(struct process){ .config = c,
+		                  .role = "all",
+		                  .adapters = all.adapters,
+		                  .adapter_count = c->worker_threads,
+		                  .grpc_servers = c->grpc_port != 0 ? all.grpc_servers : NULL,
+		                  .jitter_ms = JITTER_MS };
 	process_tune_memory();
 	process_block_signals(&all.process);
 	if (!secret_init() || boot(&all, &error_text) != CX_OK) {

@@ -313,7 +313,6 @@ unsigned config_check_role(const struct config *c, const char *role, FILE *err)
 		{ c->federation_enabled, "FEDERATION_ENABLED=true" },
 		{ c->apns_enabled, "APNS_ENABLED=true" },
 		{ c->message_gateway_url != NULL, "MESSAGE_GATEWAY_URL" },
-		{ c->grpc_port != 0, "GRPC_PORT" },
 	};
 	unsigned n = 0;
 

@@ -9,6 +9,7 @@
 
 #include <cx/log.h>
 
+#include "io/grpc_server.h"
 #include "io/websocket.h"
 
 #define LOOK_MS 10      /* how often the end of the drain is looked for */
@@ -54,14 +55,33 @@ bool process_write_port(const char *path, uint16_t port)
 	return is_ok && rename(temporary, path) == 0;
 }
 
+static void drain_grpc(struct process *p)
+{
+	for (unsigned i = 0; i < p->adapter_count && p->grpc_servers != NULL; i++)
+		if (grpc_server_listen_post(p->rt, p->grpc_servers[i], GRPC_LISTEN_DRAIN) !=
+		    CX_OK)
+			cx_log(CX_WARN, "relay.drain_refused", "worker=%u grpc", i);
+}
+
+static unsigned long long still_open(const struct process *p)
+{
+	struct grpc_server_figures grpc = { 0 };
+	struct websocket_figures ws;
+
+	websocket_figures(&ws);
+	if (p->grpc_servers != NULL)
+		grpc_server_figures(&grpc);
+	return (unsigned long long)(ws.open + grpc.open);
+}
+
 static void drain(struct process *p)
 {
 	const struct timespec look = { .tv_nsec = LOOK_MS * 1000000 };
 	const unsigned drain_ms = p->config->drain_secs * 1000;
 	const unsigned limit_ms =
 		drain_ms > 2 * RESERVE_MS ? drain_ms - RESERVE_MS : drain_ms / 2;
-	struct websocket_figures f;
 
+	drain_grpc(p);
 	for (unsigned i = 0; i < p->adapter_count; i++)
 		if (ws_listen_post(p->rt, p->adapters[i], WS_LISTEN_DRAIN, p->jitter_ms) !=
 		    CX_OK)
@@ -73,12 +93,10 @@ static void drain(struct process *p)
 			cx_log(CX_WARN, "relay.killed", "role=%s", p->role);
 			_Exit(1);
 		}
-		websocket_figures(&f);
-		if (f.open == 0)
+		if (still_open(p) == 0)
 			return;
 	}
-	cx_log(CX_WARN, "relay.drain_late", "role=%s clients=%llu", p->role,
-	       (unsigned long long)f.open);
+	cx_log(CX_WARN, "relay.drain_late", "role=%s clients=%llu", p->role, still_open(p));
 }
 
 static void reload(struct process *p)

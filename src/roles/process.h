@@ -17,7 +17,8 @@ struct process {
 	struct cx_runtime *rt;
 	const struct cx_ref *adapters; /* of the WebSocket front, one a worker */
 	unsigned adapter_count;
-	uint32_t jitter_ms; /* over which clients are asked to reconnect */
+	const struct cx_ref *grpc_servers; /* the same number of them, or NULL */
+	uint32_t jitter_ms;                /* over which clients are asked to reconnect */
 	sigset_t signals;
 };
 

@@ -29,10 +29,10 @@ static void frame(struct cx_buf *buf, size_t len)
 	cx_buf_unref(buf);
 }
 
-#define FRAME(writer, ...)                                               \
-	do {                                                             \
-		struct cx_buf *b_ = cx_buf_new(2048);                    \
-		frame(b_, writer(cx_buf_data(b_), 2048, ##__VA_ARGS__)); \
+#define FRAME(writer, ...)                                             \
+	do {                                                           \
+		struct cx_buf *b_ = cx_buf_new(2048);                  \
+		frame(b_, writer(cx_buf_data(b_), 2048, __VA_ARGS__)); \
 	} while (0)
 
 static void send_login(void)

@@ -9,7 +9,7 @@ from pathlib import Path
 import harness
 
 AREAS = ["accounts", "sessions", "keys", "frames", "sending", "order", "acks", "connections",
-         "limits", "http", "restart", "faults", "tls", "commands", "top", "node"]
+         "limits", "http", "restart", "faults", "tls", "commands", "top", "grpc", "node"]
 
 
 async def main():
