@@ -247,6 +247,21 @@ static void on_head(struct ws_conn *c, uint8_t *bytes, size_t len, const struct 
 	}
 }
 
+/* The peer is gone, or speaks no TLS: then OpenSSL has written an alert, which a close with bytes unread
+ * would undo. */
+static void cut_off(struct ws_conn *c)
+{
+	ws_count(&c->adapter->figures.handshakes_failed, 1);
+	if (c->tls == NULL || c->adapter->lists[WS_LIST_LINGER].count >= LINGERERS_MAX) {
+		ws_conn_free(c);
+		return;
+	}
+	SSL_free(c->tls);
+	c->tls = NULL;
+	c->fin_sent = shutdown(c->watch.fd, SHUT_WR) == 0;
+	finish(c);
+}
+
 void ws_head_readable(struct ws_conn *c)
 {
 	struct ws_adapter *a = c->adapter;
@@ -258,14 +273,13 @@ void ws_head_readable(struct ws_conn *c)
 		had = c->carry_len;
 		memcpy(a->recv_buf, c->carry, had);
 	}
-	n = recv(c->watch.fd, a->recv_buf + had, WS_RECV_BYTES - had, 0);
+	n = ws_recv(c, a->recv_buf + had, WS_RECV_BYTES - had);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		ws_conn_poll(c);
 		return;
 	}
 	if (n <= 0) {
-		ws_count(&a->figures.handshakes_failed, 1);
-		ws_conn_free(c);
+		cut_off(c);
 		return;
 	}
 	ws_carry_drop(c);
@@ -276,10 +290,12 @@ void ws_head_readable(struct ws_conn *c)
 void ws_body_readable(struct ws_conn *c)
 {
 	struct ws_adapter *a = c->adapter;
-	const ssize_t n = recv(c->watch.fd, a->recv_buf, WS_RECV_BYTES, 0);
+	const ssize_t n = ws_recv(c, a->recv_buf, WS_RECV_BYTES);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		ws_conn_poll(c);
 		return;
+	}
 	if (n > 0)
 		on_body(c, a->recv_buf, (size_t)n);
 	else
@@ -323,8 +339,8 @@ static void welcome(struct ws_adapter *a, int fd)
 		return;
 	}
 	ws_conn_list(c, WS_LIST_EARLY);
-	if (a->tls != NULL)
-		ws_lws_adopt(c, NULL, 0);
+	if (a->tls != NULL && !ws_tls_start(c))
+		ws_conn_free(c);
 	else
 		ws_head_readable(c); /* the request is often here already */
 }

@@ -199,8 +199,6 @@ static unsigned events_wanted(const struct ws_conn *c)
 {
 	unsigned events = 0;
 
-	if (c->is_held)
-		return 0;
 	if (c->phase == WS_HEAD || c->phase == WS_BODY ||
 	    (c->phase == WS_OPEN && !c->is_paused) || (c->phase == WS_CLOSING && !c->saw_eof))
 		events |= LOOP_READABLE;

@@ -6,8 +6,8 @@
  * Invariants:
  * 1. A connection's memory and its place in the table live as long as the adapter; `gen` changes when
  *    it is given back, so a late message for it is ignored.
- * 2. Every socket has two descriptors while libwebsockets works on it: ours (conn->watch.fd) and a duplicate,
- *    which is libwebsockets' to close.  ws_lws_take() puts a dead socket in the duplicate's place, so
+ * 2. While libwebsockets works on a connection it has a descriptor of its own to close: a duplicate of
+ *    the socket, with TLS one end of a pair (it sees no TLS).  take() puts a dead socket in its place, so
  *    libwebsockets can end its side as it likes without touching the connection.
  * 3. Our watch and libwebsockets never read one socket at the same time.
  * 4. An adapter's state is touched on its worker only: in its own turns, and by the senders in turns of
@@ -45,14 +45,14 @@ struct lws_context;
 struct lws_vhost;
 struct ws_adapter;
 
-/* A WebSocket:  FREE -> HEAD -> LWS -> OPEN -> CLOSING -> FREE, with TLS from LWS on
- * a request:    FREE -> HEAD -> LWS -> BODY -> HTTP -> CLOSING -> FREE, with TLS from LWS on and no BODY
+/* A WebSocket:  FREE -> HEAD -> LWS -> OPEN -> CLOSING -> FREE
+ * a request:    FREE -> HEAD -> LWS -> BODY -> HTTP -> CLOSING -> FREE
  * anything may go to CLOSING (refused) or FREE (gone). */
 enum ws_phase {
 	WS_FREE,
-	WS_HEAD, /* we gather the request head (plain TCP) */
-	WS_LWS,  /* libwebsockets reads: the head, with TLS all of the request */
-	WS_BODY, /* we gather a request's body (plain TCP) */
+	WS_HEAD, /* TLS handshake and request head */
+	WS_LWS,  /* libwebsockets looks at the head, inside one call */
+	WS_BODY, /* we gather a request's body */
 	WS_HTTP, /* an HTTP_REQUEST waits for its answer */
 	WS_OPEN,
 	WS_CLOSING, /* nothing more is accepted for it; flush, say goodbye, wait for the peer */
@@ -99,8 +99,6 @@ struct ws_conn {
 	uint8_t counted; /* enum ws_counted: in ws_shared */
 	bool is_dirty : 1;
 	bool is_blocked : 1; /* the kernel's send buffer is full */
-	bool is_held : 1;    /* TLS: taken, but libwebsockets still has the SSL */
-	bool is_early : 1;   /* data came before the handshake was answered (TLS) */
 	bool is_paused : 1;  /* flow rule (a) */
 	bool is_text : 1;    /* the message being put together */
 	bool told_closed : 1;
@@ -149,9 +147,10 @@ struct ws_adapter {
 	uint32_t jitter_ms;
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
-	SSL_CTX *tls;        /* libwebsockets'; NULL: plain */
-	SSL_CTX *unused_tls; /* where it wants one for clients */
+	SSL_CTX *tls;      /* of new connections, shared by the workers; NULL: plain */
+	SSL_CTX *tls_next; /* offered by the thread that reloads, till ws_tls_swap; atomic */
 	struct ws_conn *adopting;
+	int answer_fd; /* while adopting with TLS: where libwebsockets' answer comes out */
 	struct ws_conn **chunks;
 	uint32_t chunk_count, free_count;
 	struct ws_conn *free_conns; /* linked by next */
@@ -222,7 +221,7 @@ void ws_refuse(struct ws_conn *c, uint16_t status);
 CX_NODISCARD enum cx_err ws_lws_open(struct ws_adapter *a, const char **error_text);
 void ws_lws_close(struct ws_adapter *a);  /* on the worker */
 void ws_lws_finish(struct ws_adapter *a); /* on the main thread, after the loop is closed */
-/* Give the socket (with the whole head of a plain one) to libwebsockets. */
+/* Give the whole head to libwebsockets, and the socket. */
 void ws_lws_adopt(struct ws_conn *c, const char *bytes, size_t len);
 /* End libwebsockets' side of a handshake that is given up. */
 void ws_lws_abandon(struct ws_conn *c);
@@ -254,10 +253,19 @@ void ws_say_close(struct ws_conn *c, uint16_t code, const char *reason, size_t r
 enum ws_close_wait { WS_AWAIT_CLOSE, WS_AWAIT_END };
 void ws_begin_closing(struct ws_conn *c, enum ws_close_wait wait, enum ws_list list);
 
-/* websocket_tls.c: as recv and send; -1 with errno EAGAIN when it must wait. */
+/* websocket_tls.c */
+/* A context with the pair; *out NULL without a cert.  On failure *error_text says what to mend. */
+CX_NODISCARD enum cx_err ws_tls_new(const char *cert, const char *key, SSL_CTX **out,
+                                    const char **error_text);
+/* Take the context that is offered, if one is. */
+void ws_tls_swap(struct ws_adapter *a);
+/* False: out of memory. */
+CX_NODISCARD bool ws_tls_start(struct ws_conn *c);
+/* As recv and send; -1 with errno EAGAIN when it must wait. */
 ssize_t ws_recv(struct ws_conn *c, void *bytes, size_t len);
 ssize_t ws_send_some(struct ws_conn *c, const void *bytes, size_t len);
 void ws_tls_goodbye(struct ws_conn *c);
+/* What ws_tls_new does, for other servers. */
 CX_NODISCARD enum cx_err ws_tls_load(SSL_CTX *tls, const char *cert, const char *key,
                                      const char **error_text);
 void ws_tls_prepare(SSL_CTX *tls);
