@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the WebSocket adapter share.  Reading order: websocket.c (actor, senders),
- * websocket_setup.c, websocket_conn.c (table, deadlines, polling), websocket_accept.c (sockets until they are a WebSocket or a request), websocket_lws.c (the
- * handshake, by libwebsockets), websocket_in.c (frames in), websocket_out.c (bytes out, closing).
+ * websocket_setup.c, websocket_conn.c (table, deadlines, polling), websocket_accept.c (sockets until they
+ * are a WebSocket or a request), websocket_peer.c (half-open ones by address), websocket_lws.c (the
+ * handshake, by libwebsockets), websocket_tls.c, websocket_in.c (frames in), websocket_out.c (bytes out, closing).
  *
  * Invariants:
  * 1. A connection's memory and its place in the table live as long as the adapter; `gen` changes when
@@ -17,6 +18,7 @@
 #define IO_WEBSOCKET_INTERNAL_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <openssl/ssl.h>
@@ -36,9 +38,12 @@
 #define WS_BYTES_MAX 262144 /* the same in bytes */
 #define WS_CLOSE_MS 5000    /* for the peer to close */
 #define WS_LINGER_MS 2000   /* for a refused or answered HTTP client to read it */
+#define WS_STANDING_MS 1000 /* for a client that found no place to send its request */
 #define WS_TICK_MS 250
 #define WS_WORKERS_MAX 64
-#define WS_CHUNK 128 /* connections allocated at once */
+#define WS_CHUNK 128  /* connections allocated at once */
+#define WS_PEERS 1024 /* lists of half-open handshakes by address, each worker */
+#define WS_SHARES 4   /* max_handshakes / this is one address's when places are short */
 
 struct lws;
 struct lws_context;
@@ -75,7 +80,8 @@ struct ws_out_queue {
 struct ws_conn {
 	struct loop_watch watch; /* first; its fd is the socket */
 	struct ws_adapter *adapter;
-	struct ws_conn *next, *prev; /* in adapter->lists[list] */
+	struct ws_conn *next, *prev;           /* in adapter->lists[list] */
+	struct ws_conn *peer_next, *peer_prev; /* in adapter->peers[peer], while has_peer */
 	struct ws_conn *dirty_next;
 	struct ws_out_queue out;
 	uint64_t deadline_ms, began_ms;
@@ -94,10 +100,12 @@ struct ws_conn {
 	uint32_t path_len;            /* of a request, in msg */
 	uint32_t frames_in, bytes_in; /* delivered, not consumed */
 	uint32_t index, gen;
+	uint16_t peer; /* by its address */
 	uint8_t phase;
 	uint8_t list;    /* enum ws_list */
 	uint8_t counted; /* enum ws_counted: in ws_shared */
 	bool is_dirty : 1;
+	bool has_peer : 1;
 	bool is_blocked : 1; /* the kernel's send buffer is full */
 	bool is_paused : 1;  /* flow rule (a) */
 	bool is_text : 1;    /* the message being put together */
@@ -113,9 +121,11 @@ struct ws_conn {
 /* Each has one delay, so it is in order of deadlines. */
 enum ws_list {
 	WS_LIST_NONE,
-	WS_LIST_EARLY,   /* not yet a WebSocket: handshake_secs */
-	WS_LIST_CLOSING, /* WS_CLOSE_MS */
-	WS_LIST_LINGER,  /* answered HTTP clients: WS_LINGER_MS */
+	WS_LIST_EARLY,    /* half-open, from accept to a whole request: handshake_secs */
+	WS_LIST_STANDING, /* half-open beyond max_handshakes: WS_STANDING_MS */
+	WS_LIST_HTTP,     /* a request that waits for its answer: handshake_secs */
+	WS_LIST_CLOSING,  /* WS_CLOSE_MS */
+	WS_LIST_LINGER,   /* answered HTTP clients: WS_LINGER_MS */
 	WS_LISTS
 };
 
@@ -123,6 +133,11 @@ enum ws_counted { WS_COUNTED_NOT, WS_COUNTED_HANDSHAKE, WS_COUNTED_OPEN };
 
 struct ws_conn_list {
 	struct ws_conn *first, *last;
+	uint32_t count;
+};
+
+struct ws_peer_list {
+	struct ws_conn *first, *last; /* oldest first */
 	uint32_t count;
 };
 
@@ -155,6 +170,8 @@ struct ws_adapter {
 	uint32_t chunk_count, free_count;
 	struct ws_conn *free_conns; /* linked by next */
 	struct ws_conn_list lists[WS_LISTS];
+	struct ws_peer_list peers[WS_PEERS];
+	uint64_t peer_salt;
 	struct ws_conn *dirty;
 	struct ws_out *free_outs;
 	struct ws_out_chunk *out_chunks;
@@ -188,6 +205,8 @@ struct ws_conn *ws_conn_at(struct ws_adapter *a, uint32_t index, uint32_t gen);
 void ws_conn_free(struct ws_conn *c);
 /* Put a freed one back, when the dirty list does not hold it any more. */
 void ws_conn_release(struct ws_conn *c);
+/* It is no more among the open or handshaking ones. */
+void ws_uncount(struct ws_conn *c);
 /* Move into a list, and out of the one it was in; its deadline is counted from now. */
 void ws_conn_list(struct ws_conn *c, enum ws_list list);
 /* See to it that deadlines are looked at. */
@@ -195,6 +214,14 @@ void ws_tick_later(struct ws_adapter *a);
 /* Ask the loop for what the connection's state needs. */
 void ws_conn_poll(struct ws_conn *c);
 struct ws_handle ws_conn_handle(const struct ws_conn *c);
+
+/* websocket_peer.c */
+bool ws_peer_is_loopback(const struct sockaddr_storage *peer);
+/* Count among the half-open ones of its address; ws_conn_list takes it out again. */
+void ws_peer_enter(struct ws_conn *c, const struct sockaddr_storage *peer);
+void ws_peer_leave(struct ws_conn *c);
+/* The oldest half-open one of the same address, if there are more than its share; else NULL. */
+struct ws_conn *ws_peer_oldest_over_share(const struct ws_conn *c);
 
 /* websocket_accept.c */
 void ws_accept_start(struct ws_adapter *a);

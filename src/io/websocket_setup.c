@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -202,6 +203,8 @@ static enum cx_err add_adapter(struct websocket_settings *s, unsigned index, SSL
 	a->recv_buf = malloc(WS_RECV_BYTES);
 	a->stage = malloc(WS_STAGE_BYTES);
 	all[all_count++] = a;
+	if (getrandom(&a->peer_salt, sizeof(a->peer_salt), 0) != sizeof(a->peer_salt))
+		return CX_EIO;
 	return a->recv_buf == NULL || a->stage == NULL ? CX_ENOMEM
 	       : a->loop == NULL                       ? CX_EINVAL
 	                                               : CX_OK;
