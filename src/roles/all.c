@@ -24,6 +24,7 @@
 #include "io/sqlite.h"
 #include "io/top_socket.h"
 #include "io/websocket.h"
+#include "roles/heap.h"
 #include "roles/process.h"
 #include "roles/roles.h"
 #include "roles/version.h"
@@ -324,7 +325,7 @@ int role_all_main(const struct config *c)
 		                        .adapters = all.adapters,
 		                        .adapter_count = c->worker_threads,
 		                        .jitter_ms = JITTER_MS };
-	process_tune_memory();
+	heap_tune();
 	process_block_signals(&all.process);
 	if (!secret_init() || boot(&all, &error_text) != CX_OK) {
 		cx_log(CX_ERROR, "relay.failed", "role=all error=\"%s\"",
