@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <cx/log.h>
-
 #include "io/loop_uv.h"
 #include "io/websocket_internal.h"
 
@@ -116,15 +114,6 @@ static void on_consumed(struct cx_ctx *ctx, void *state, const struct cx_msg *ms
 	do_consumed(begin(ctx, state), handle, m->frames, m->bytes);
 }
 
-static void reload(struct ws_adapter *a)
-{
-	const char *error_text = NULL;
-
-	if (a->tls != NULL && ws_tls_load(a->tls, a->settings->tls_cert_file,
-	                                  a->settings->tls_key_file, &error_text) != CX_OK)
-		cx_log(CX_ERROR, "websocket.tls_reload_failed", "error=\"%s\"", error_text);
-}
-
 static void on_control(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct ws_adapter *a = begin(ctx, state);
@@ -136,7 +125,7 @@ static void on_control(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	case WS_CONTROL_FLUSH: /* batch_end does */
 		break;
 	case WS_CONTROL_RELOAD:
-		reload(a);
+		ws_tls_swap(a);
 		break;
 	case WS_CONTROL_PING:
 		do_ping(a, handle, m->number);

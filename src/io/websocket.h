@@ -125,8 +125,11 @@ CX_NODISCARD enum cx_err websocket_check_tls(const char *cert, const char *key,
                                              const char **error_text);
 /* Main thread, after cx_runtime_stop. */
 void websocket_teardown(void);
-/* Read certificate and key again (SIGHUP); the old ones stay when the new are bad.  New connections
- * get the new ones.  adapters: settings->workers of them.  Thread: any but a handler's. */
+/* Read certificate and key again, once (SIGHUP); with a bad pair nothing changes.  New connections get
+ * the new ones, those that are there keep theirs.  adapters: settings->workers of them.
+ * Thread: the main thread.  Blocks: until every worker has swapped, at most 5 s.
+ * Returns CX_OK: all use it; CX_EINVAL: the pair is bad; CX_ETIMEOUT: a worker is late and will take it;
+ * CX_EFULL: one is late with the pair before, nothing changed. */
 CX_NODISCARD enum cx_err websocket_reload_tls(struct cx_runtime *rt,
                                               const struct cx_ref *adapters,
                                               const char **error_text);

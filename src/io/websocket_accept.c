@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Sockets until they are a WebSocket, and HTTP requests: listener, limits, request head, answers. */
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +13,9 @@
 #include "io/websocket_internal.h"
 
 #define ACCEPTS_A_TURN 32
-#define VICTIM_AGE_MS 1000 /* a handshake this old may be dropped for a new one */
-#define LINGERERS_MAX 2048 /* refused clients that are waited for, each worker */
+#define VICTIM_AGE_MS 1000   /* a handshake this old may be dropped for a new one */
+#define OWN_VICTIM_AGE_MS 50 /* for one of the same address, which has more than its share */
+#define LINGERERS_MAX 2048   /* refused clients that are waited for, each worker */
 
 static const char *status_text(uint16_t status)
 {
@@ -64,10 +64,8 @@ static const char *status_text(uint16_t status)
 /* The answer goes out, then the socket ends. */
 static void finish(struct ws_conn *c)
 {
-	if (c->counted == WS_COUNTED_HANDSHAKE) {
-		__atomic_fetch_sub(&ws_shared.handshaking, 1, __ATOMIC_RELAXED);
-		c->counted = WS_COUNTED_NOT;
-	}
+	if (c->counted == WS_COUNTED_HANDSHAKE)
+		ws_uncount(c);
 	ws_begin_closing(c, WS_AWAIT_END, WS_LIST_LINGER);
 }
 
@@ -170,9 +168,14 @@ void ws_request(struct ws_conn *c, enum http_method method, const char *path, ui
 
 	ws_count(&a->figures.http_requests, 1);
 	c->phase = WS_HTTP;
+	ws_conn_list(c, WS_LIST_HTTP);
 	c->is_head_request = method == HTTP_HEAD;
 	if (a->settings->http == NULL) {
 		ws_refuse(c, 404);
+		return;
+	}
+	if (a->lists[WS_LIST_HTTP].count > a->settings->max_handshakes) {
+		ws_refuse(c, 503);
 		return;
 	}
 	m = CX_MSG_NEW(a->ctx, HTTP_REQUEST, struct http_request);
@@ -247,6 +250,21 @@ static void on_head(struct ws_conn *c, uint8_t *bytes, size_t len, const struct 
 	}
 }
 
+/* The peer is gone, or speaks no TLS: then OpenSSL has written an alert, which a close with bytes unread
+ * would undo. */
+static void cut_off(struct ws_conn *c)
+{
+	ws_count(&c->adapter->figures.handshakes_failed, 1);
+	if (c->tls == NULL || c->adapter->lists[WS_LIST_LINGER].count >= LINGERERS_MAX) {
+		ws_conn_free(c);
+		return;
+	}
+	SSL_free(c->tls);
+	c->tls = NULL;
+	c->fin_sent = shutdown(c->watch.fd, SHUT_WR) == 0;
+	finish(c);
+}
+
 void ws_head_readable(struct ws_conn *c)
 {
 	struct ws_adapter *a = c->adapter;
@@ -258,14 +276,13 @@ void ws_head_readable(struct ws_conn *c)
 		had = c->carry_len;
 		memcpy(a->recv_buf, c->carry, had);
 	}
-	n = recv(c->watch.fd, a->recv_buf + had, WS_RECV_BYTES - had, 0);
+	n = ws_recv(c, a->recv_buf + had, WS_RECV_BYTES - had);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		ws_conn_poll(c);
 		return;
 	}
 	if (n <= 0) {
-		ws_count(&a->figures.handshakes_failed, 1);
-		ws_conn_free(c);
+		cut_off(c);
 		return;
 	}
 	ws_carry_drop(c);
@@ -276,57 +293,93 @@ void ws_head_readable(struct ws_conn *c)
 void ws_body_readable(struct ws_conn *c)
 {
 	struct ws_adapter *a = c->adapter;
-	const ssize_t n = recv(c->watch.fd, a->recv_buf, WS_RECV_BYTES, 0);
+	const ssize_t n = ws_recv(c, a->recv_buf, WS_RECV_BYTES);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		ws_conn_poll(c);
 		return;
+	}
 	if (n > 0)
 		on_body(c, a->recv_buf, (size_t)n);
 	else
 		ws_conn_free(c);
 }
 
-/* max_handshakes is reached: the oldest goes, if it had its time, or the new one is refused. */
-static bool make_room(struct ws_adapter *a, uint64_t now_ms)
+/* A half-open one goes for a new one, if it had its time. */
+static bool drop(struct ws_adapter *a, struct ws_conn *victim, uint64_t age_ms)
 {
-	struct ws_conn *oldest = a->lists[WS_LIST_EARLY].first;
-
-	if (oldest == NULL || oldest->began_ms + VICTIM_AGE_MS > now_ms)
+	if (victim == NULL || victim->began_ms + age_ms > cx_now_ms(a->ctx))
 		return false;
 	ws_count(&a->figures.handshakes_failed, 1);
-	ws_conn_free(oldest);
+	ws_conn_free(victim);
 	return true;
 }
 
-static void welcome(struct ws_adapter *a, int fd)
+/* Places get short: an address that holds more than its share pays with its own oldest one.  All are
+ * taken: the oldest of all goes.  False when that one is too young. */
+static bool has_place(const struct ws_conn *c)
+{
+	struct ws_adapter *a = c->adapter;
+	const uint32_t max = a->settings->max_handshakes;
+	/* relaxed: only the number matters */
+	const uint32_t count = __atomic_load_n(&ws_shared.handshaking, __ATOMIC_RELAXED);
+	struct ws_conn *own = NULL;
+
+	if (count > max - max / WS_SHARES)
+		own = ws_peer_oldest_over_share(c);
+	if (own != NULL)
+		return drop(a, own, OWN_VICTIM_AGE_MS);
+	return count <= max || drop(a, a->lists[WS_LIST_EARLY].first, VICTIM_AGE_MS);
+}
+
+static void turn_away(struct ws_conn *c)
+{
+	struct ws_adapter *a = c->adapter;
+
+	ws_count(&a->figures.refused_handshakes, 1);
+	if (a->tls == NULL && a->lists[WS_LIST_LINGER].count < LINGERERS_MAX)
+		ws_refuse(c, 503);
+	else
+		ws_conn_free(c);
+}
+
+/* No place: who sends a whole request at once is served all the same, so each gets a moment for it,
+ * the shorter the more come. */
+static void stand(struct ws_conn *c)
+{
+	struct ws_adapter *a = c->adapter;
+	const struct ws_conn_list *list = &a->lists[WS_LIST_STANDING];
+
+	ws_uncount(c);
+	ws_conn_list(c, WS_LIST_STANDING);
+	if (list->count > a->settings->max_handshakes / a->settings->workers + 1)
+		turn_away(list->first);
+}
+
+/* First what it has sent already: a whole request needs no place, whoever holds them. */
+static void welcome(struct ws_adapter *a, int fd, const struct sockaddr_storage *peer)
 {
 	const int one = 1;
-	const uint64_t now_ms = cx_now_ms(a->ctx);
-	struct ws_conn *c;
+	struct ws_conn *c = ws_conn_new(a);
+	const uint32_t gen = c->gen;
 
 	ws_count(&a->figures.accepted, 1);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	c = ws_conn_new(a);
 	c->watch.fd = fd;
-	c->began_ms = now_ms;
+	c->began_ms = cx_now_ms(a->ctx);
 	c->phase = WS_HEAD;
 	c->counted = WS_COUNTED_HANDSHAKE;
 	/* relaxed: only the number matters */
-	if (__atomic_add_fetch(&ws_shared.handshaking, 1, __ATOMIC_RELAXED) >
-	            a->settings->max_handshakes &&
-	    !make_room(a, now_ms)) {
-		ws_count(&a->figures.refused_handshakes, 1);
-		if (a->tls == NULL && a->lists[WS_LIST_LINGER].count < LINGERERS_MAX)
-			ws_refuse(c, 503);
-		else
-			ws_conn_free(c);
+	__atomic_fetch_add(&ws_shared.handshaking, 1, __ATOMIC_RELAXED);
+	ws_conn_list(c, WS_LIST_EARLY);
+	ws_peer_enter(c, peer);
+	if (a->tls != NULL && !ws_tls_start(c)) {
+		ws_conn_free(c);
 		return;
 	}
-	ws_conn_list(c, WS_LIST_EARLY);
-	if (a->tls != NULL)
-		ws_lws_adopt(c, NULL, 0);
-	else
-		ws_head_readable(c); /* the request is often here already */
+	ws_head_readable(c);
+	if (c->gen == gen && c->list == WS_LIST_EARLY && !has_place(c))
+		stand(c);
 }
 
 static void set_listening(struct ws_adapter *a, unsigned events)
@@ -335,20 +388,12 @@ static void set_listening(struct ws_adapter *a, unsigned events)
 
 	cx_assert(err == CX_OK);
 }
+
 /* A system whose default is BBR paces every socket with a timer; on this machine's own loopback
  * (a proxy in front, tests) there is no path to spare, only the timer's cost. */
 static void spare_loopback(int fd, const struct sockaddr_storage *peer)
 {
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)peer;
-	const uint8_t *b = v6->sin6_addr.s6_addr;
-	const bool is_loopback =
-		peer->ss_family == AF_INET
-			? ntohl(v4->sin_addr.s_addr) >> 24 == 127
-			: IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-				  (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && b[12] == 127);
-
-	if (is_loopback) /* refused: the default does */
+	if (ws_peer_is_loopback(peer)) /* refused: the default does */
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
 
@@ -368,7 +413,7 @@ static void on_acceptable(struct loop_watch *watch, unsigned events)
 
 		if (fd >= 0) {
 			spare_loopback(fd, &peer);
-			welcome(a, fd);
+			welcome(a, fd, &peer);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -407,6 +452,10 @@ static void expire(struct ws_conn *c)
 {
 	if (c->phase == WS_HTTP) {
 		ws_refuse(c, 503);
+		return;
+	}
+	if (c->list == WS_LIST_STANDING) {
+		turn_away(c);
 		return;
 	}
 	if (c->list == WS_LIST_EARLY)

@@ -71,7 +71,7 @@ void ws_conn_release(struct ws_conn *c)
 	c->adapter->free_conns = c;
 }
 
-static void count_out(struct ws_conn *c)
+void ws_uncount(struct ws_conn *c)
 {
 	/* relaxed: only the numbers matter */
 	if (c->counted == WS_COUNTED_HANDSHAKE)
@@ -86,7 +86,7 @@ void ws_conn_free(struct ws_conn *c)
 	cx_assert(c->phase != WS_FREE);
 	ws_lws_abandon(c);
 	ws_conn_list(c, WS_LIST_NONE);
-	count_out(c);
+	ws_uncount(c);
 	c->phase = WS_FREE;
 	c->gen++;
 	ws_out_drop(c);
@@ -122,7 +122,10 @@ static uint32_t list_delay_ms(const struct ws_adapter *a, enum ws_list list)
 {
 	switch (list) {
 	case WS_LIST_EARLY:
+	case WS_LIST_HTTP:
 		return a->settings->handshake_secs * 1000;
+	case WS_LIST_STANDING:
+		return WS_STANDING_MS;
 	case WS_LIST_CLOSING:
 		return WS_CLOSE_MS;
 	default:
@@ -137,6 +140,8 @@ void ws_conn_list(struct ws_conn *c, enum ws_list to)
 
 	if (c->list != WS_LIST_NONE)
 		list_remove(c);
+	if (to != WS_LIST_EARLY)
+		ws_peer_leave(c);
 	c->list = (uint8_t)to;
 	if (to == WS_LIST_NONE)
 		return;
@@ -199,8 +204,6 @@ static unsigned events_wanted(const struct ws_conn *c)
 {
 	unsigned events = 0;
 
-	if (c->is_held)
-		return 0;
 	if (c->phase == WS_HEAD || c->phase == WS_BODY ||
 	    (c->phase == WS_OPEN && !c->is_paused) || (c->phase == WS_CLOSING && !c->saw_eof))
 		events |= LOOP_READABLE;

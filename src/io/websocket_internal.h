@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the WebSocket adapter share.  Reading order: websocket.c (actor, senders),
- * websocket_setup.c, websocket_conn.c (table, deadlines, polling), websocket_accept.c (sockets until they are a WebSocket or a request), websocket_lws.c (the
- * handshake, by libwebsockets), websocket_in.c (frames in), websocket_out.c (bytes out, closing).
+ * websocket_setup.c, websocket_conn.c (table, deadlines, polling), websocket_accept.c (sockets until they
+ * are a WebSocket or a request), websocket_peer.c (half-open ones by address), websocket_lws.c (the
+ * handshake, by libwebsockets), websocket_tls.c, websocket_in.c (frames in), websocket_out.c (bytes out, closing).
  *
  * Invariants:
  * 1. A connection's memory and its place in the table live as long as the adapter; `gen` changes when
  *    it is given back, so a late message for it is ignored.
- * 2. Every socket has two descriptors while libwebsockets works on it: ours (conn->watch.fd) and a duplicate,
- *    which is libwebsockets' to close.  ws_lws_take() puts a dead socket in the duplicate's place, so
+ * 2. While libwebsockets works on a connection it has a descriptor of its own to close: a duplicate of
+ *    the socket, with TLS one end of a pair (it sees no TLS).  take() puts a dead socket in its place, so
  *    libwebsockets can end its side as it likes without touching the connection.
  * 3. Our watch and libwebsockets never read one socket at the same time.
  * 4. An adapter's state is touched on its worker only: in its own turns, and by the senders in turns of
@@ -17,6 +18,7 @@
 #define IO_WEBSOCKET_INTERNAL_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <openssl/ssl.h>
@@ -36,23 +38,26 @@
 #define WS_BYTES_MAX 262144 /* the same in bytes */
 #define WS_CLOSE_MS 5000    /* for the peer to close */
 #define WS_LINGER_MS 2000   /* for a refused or answered HTTP client to read it */
+#define WS_STANDING_MS 1000 /* for a client that found no place to send its request */
 #define WS_TICK_MS 250
 #define WS_WORKERS_MAX 64
-#define WS_CHUNK 128 /* connections allocated at once */
+#define WS_CHUNK 128  /* connections allocated at once */
+#define WS_PEERS 1024 /* lists of half-open handshakes by address, each worker */
+#define WS_SHARES 4   /* max_handshakes / this is one address's when places are short */
 
 struct lws;
 struct lws_context;
 struct lws_vhost;
 struct ws_adapter;
 
-/* A WebSocket:  FREE -> HEAD -> LWS -> OPEN -> CLOSING -> FREE, with TLS from LWS on
- * a request:    FREE -> HEAD -> LWS -> BODY -> HTTP -> CLOSING -> FREE, with TLS from LWS on and no BODY
+/* A WebSocket:  FREE -> HEAD -> LWS -> OPEN -> CLOSING -> FREE
+ * a request:    FREE -> HEAD -> LWS -> BODY -> HTTP -> CLOSING -> FREE
  * anything may go to CLOSING (refused) or FREE (gone). */
 enum ws_phase {
 	WS_FREE,
-	WS_HEAD, /* we gather the request head (plain TCP) */
-	WS_LWS,  /* libwebsockets reads: the head, with TLS all of the request */
-	WS_BODY, /* we gather a request's body (plain TCP) */
+	WS_HEAD, /* TLS handshake and request head */
+	WS_LWS,  /* libwebsockets looks at the head, inside one call */
+	WS_BODY, /* we gather a request's body */
 	WS_HTTP, /* an HTTP_REQUEST waits for its answer */
 	WS_OPEN,
 	WS_CLOSING, /* nothing more is accepted for it; flush, say goodbye, wait for the peer */
@@ -75,7 +80,8 @@ struct ws_out_queue {
 struct ws_conn {
 	struct loop_watch watch; /* first; its fd is the socket */
 	struct ws_adapter *adapter;
-	struct ws_conn *next, *prev; /* in adapter->lists[list] */
+	struct ws_conn *next, *prev;           /* in adapter->lists[list] */
+	struct ws_conn *peer_next, *peer_prev; /* in adapter->peers[peer], while has_peer */
 	struct ws_conn *dirty_next;
 	struct ws_out_queue out;
 	uint64_t deadline_ms, began_ms;
@@ -94,13 +100,13 @@ struct ws_conn {
 	uint32_t path_len;            /* of a request, in msg */
 	uint32_t frames_in, bytes_in; /* delivered, not consumed */
 	uint32_t index, gen;
+	uint16_t peer; /* by its address */
 	uint8_t phase;
 	uint8_t list;    /* enum ws_list */
 	uint8_t counted; /* enum ws_counted: in ws_shared */
 	bool is_dirty : 1;
+	bool has_peer : 1;
 	bool is_blocked : 1; /* the kernel's send buffer is full */
-	bool is_held : 1;    /* TLS: taken, but libwebsockets still has the SSL */
-	bool is_early : 1;   /* data came before the handshake was answered (TLS) */
 	bool is_paused : 1;  /* flow rule (a) */
 	bool is_text : 1;    /* the message being put together */
 	bool told_closed : 1;
@@ -115,9 +121,11 @@ struct ws_conn {
 /* Each has one delay, so it is in order of deadlines. */
 enum ws_list {
 	WS_LIST_NONE,
-	WS_LIST_EARLY,   /* not yet a WebSocket: handshake_secs */
-	WS_LIST_CLOSING, /* WS_CLOSE_MS */
-	WS_LIST_LINGER,  /* answered HTTP clients: WS_LINGER_MS */
+	WS_LIST_EARLY,    /* half-open, from accept to a whole request: handshake_secs */
+	WS_LIST_STANDING, /* half-open beyond max_handshakes: WS_STANDING_MS */
+	WS_LIST_HTTP,     /* a request that waits for its answer: handshake_secs */
+	WS_LIST_CLOSING,  /* WS_CLOSE_MS */
+	WS_LIST_LINGER,   /* answered HTTP clients: WS_LINGER_MS */
 	WS_LISTS
 };
 
@@ -125,6 +133,11 @@ enum ws_counted { WS_COUNTED_NOT, WS_COUNTED_HANDSHAKE, WS_COUNTED_OPEN };
 
 struct ws_conn_list {
 	struct ws_conn *first, *last;
+	uint32_t count;
+};
+
+struct ws_peer_list {
+	struct ws_conn *first, *last; /* oldest first */
 	uint32_t count;
 };
 
@@ -149,13 +162,16 @@ struct ws_adapter {
 	uint32_t jitter_ms;
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
-	SSL_CTX *tls;        /* libwebsockets'; NULL: plain */
-	SSL_CTX *unused_tls; /* where it wants one for clients */
+	SSL_CTX *tls;      /* of new connections, shared by the workers; NULL: plain */
+	SSL_CTX *tls_next; /* offered by the thread that reloads, till ws_tls_swap; atomic */
 	struct ws_conn *adopting;
+	int answer_fd; /* while adopting with TLS: where libwebsockets' answer comes out */
 	struct ws_conn **chunks;
 	uint32_t chunk_count, free_count;
 	struct ws_conn *free_conns; /* linked by next */
 	struct ws_conn_list lists[WS_LISTS];
+	struct ws_peer_list peers[WS_PEERS];
+	uint64_t peer_salt;
 	struct ws_conn *dirty;
 	struct ws_out *free_outs;
 	struct ws_out_chunk *out_chunks;
@@ -189,6 +205,8 @@ struct ws_conn *ws_conn_at(struct ws_adapter *a, uint32_t index, uint32_t gen);
 void ws_conn_free(struct ws_conn *c);
 /* Put a freed one back, when the dirty list does not hold it any more. */
 void ws_conn_release(struct ws_conn *c);
+/* It is no more among the open or handshaking ones. */
+void ws_uncount(struct ws_conn *c);
 /* Move into a list, and out of the one it was in; its deadline is counted from now. */
 void ws_conn_list(struct ws_conn *c, enum ws_list list);
 /* See to it that deadlines are looked at. */
@@ -196,6 +214,14 @@ void ws_tick_later(struct ws_adapter *a);
 /* Ask the loop for what the connection's state needs. */
 void ws_conn_poll(struct ws_conn *c);
 struct ws_handle ws_conn_handle(const struct ws_conn *c);
+
+/* websocket_peer.c */
+bool ws_peer_is_loopback(const struct sockaddr_storage *peer);
+/* Count among the half-open ones of its address; ws_conn_list takes it out again. */
+void ws_peer_enter(struct ws_conn *c, const struct sockaddr_storage *peer);
+void ws_peer_leave(struct ws_conn *c);
+/* The oldest half-open one of the same address, if there are more than its share; else NULL. */
+struct ws_conn *ws_peer_oldest_over_share(const struct ws_conn *c);
 
 /* websocket_accept.c */
 void ws_accept_start(struct ws_adapter *a);
@@ -222,7 +248,7 @@ void ws_refuse(struct ws_conn *c, uint16_t status);
 CX_NODISCARD enum cx_err ws_lws_open(struct ws_adapter *a, const char **error_text);
 void ws_lws_close(struct ws_adapter *a);  /* on the worker */
 void ws_lws_finish(struct ws_adapter *a); /* on the main thread, after the loop is closed */
-/* Give the socket (with the whole head of a plain one) to libwebsockets. */
+/* Give the whole head to libwebsockets, and the socket. */
 void ws_lws_adopt(struct ws_conn *c, const char *bytes, size_t len);
 /* End libwebsockets' side of a handshake that is given up. */
 void ws_lws_abandon(struct ws_conn *c);
@@ -254,10 +280,19 @@ void ws_say_close(struct ws_conn *c, uint16_t code, const char *reason, size_t r
 enum ws_close_wait { WS_AWAIT_CLOSE, WS_AWAIT_END };
 void ws_begin_closing(struct ws_conn *c, enum ws_close_wait wait, enum ws_list list);
 
-/* websocket_tls.c: as recv and send; -1 with errno EAGAIN when it must wait. */
+/* websocket_tls.c */
+/* A context with the pair; *out NULL without a cert.  On failure *error_text says what to mend. */
+CX_NODISCARD enum cx_err ws_tls_new(const char *cert, const char *key, SSL_CTX **out,
+                                    const char **error_text);
+/* Take the context that is offered, if one is. */
+void ws_tls_swap(struct ws_adapter *a);
+/* False: out of memory. */
+CX_NODISCARD bool ws_tls_start(struct ws_conn *c);
+/* As recv and send; -1 with errno EAGAIN when it must wait. */
 ssize_t ws_recv(struct ws_conn *c, void *bytes, size_t len);
 ssize_t ws_send_some(struct ws_conn *c, const void *bytes, size_t len);
 void ws_tls_goodbye(struct ws_conn *c);
+/* What ws_tls_new does, for other servers. */
 CX_NODISCARD enum cx_err ws_tls_load(SSL_CTX *tls, const char *cert, const char *key,
                                      const char **error_text);
 void ws_tls_prepare(SSL_CTX *tls);

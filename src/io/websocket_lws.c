@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The handshake, by libwebsockets: TLS, the HTTP head, the 101.  The rules of its use are in
+/* The handshake, by libwebsockets: the HTTP head, the 101.  The rules of its use are in
  * docs/decisions/0002-websocket-data-plane.md; `rule n` below is the n-th of the dependency notes.
  *
- * libwebsockets works on a duplicate of the socket.  When it has done its part (WebSocket established,
- * or a request whole) a callback takes the connection: the duplicate becomes a dead socket, so that
- * whatever libwebsockets still does to end its side touches nobody. */
+ * It gets a head that websocket_head.c has found whole and good, and a duplicate of the socket; with TLS
+ * one end of a pair of sockets, whose other end gives the answer that goes out through OpenSSL.  When it
+ * has done its part (WebSocket established, or a request seen) a callback takes the connection: the
+ * duplicate becomes a dead socket, so that whatever it still does to end its side touches nobody. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #define SERV_BUF_BYTES 16384
 #define HEADER_BYTES 16384 /* of libwebsockets' own form of WS_HEAD_MAX bytes */
 #define HANDSHAKE_SECS 30  /* ours are shorter */
+#define ANSWER_BYTES 512   /* more than a 101 */
 
 static char last_error[200]; /* of libwebsockets, at setup */
 
@@ -34,48 +36,23 @@ static void on_log(int level, const char *line)
 /* The socket stops being libwebsockets'. */
 static void take(struct ws_conn *c, struct lws *wsi)
 {
-	struct ws_adapter *a = c->adapter;
 	const int fd = lws_get_socket_fd(wsi);
-	struct epoll_event ev = { .events = EPOLLIN, .data = { .fd = fd } };
 
 	/* The loop must forget the duplicate while it still is the socket: an epoll registration goes
 	 * by file, not by number, and would stay for ever.  Fails harmlessly when it is not in yet. */
-	epoll_ctl(uv_backend_fd(a->loop), EPOLL_CTL_DEL, fd, NULL);
+	epoll_ctl(uv_backend_fd(c->adapter->loop), EPOLL_CTL_DEL, fd, NULL);
 	cx_assert(dup3(ws_shared.dead_fd, fd, O_CLOEXEC) == fd);
-	if (c->tls == NULL) {
-		lws_set_opaque_user_data(wsi, NULL);
-		c->wsi = NULL;
-		return;
-	}
-	/* libwebsockets closes the descriptor that SSL_get_fd tells, so it must stay till then. With both
-	 * flags set SSL_shutdown sends nothing, and SSL_read reads nothing. */
-	cx_assert(SSL_up_ref(c->tls) == 1);
-	/* libwebsockets goes on for one turn of the loop: libuv must find what it believes is there, or
-	 * it aborts. */
-	epoll_ctl(uv_backend_fd(a->loop), EPOLL_CTL_ADD, fd, &ev);
-	SSL_set_shutdown(c->tls, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-	c->is_held = true;
+	lws_set_opaque_user_data(wsi, NULL);
+	c->wsi = NULL;
 }
 
-/* libwebsockets' side has ended. */
+/* libwebsockets gave up.  A plain socket it has shut down. */
 static void on_destroy(struct ws_conn *c)
 {
 	c->wsi = NULL;
-	if (!c->is_held) { /* it gave up, and has shut the socket down */
-		ws_count(&c->adapter->figures.handshakes_failed, 1);
-		c->tls = NULL;
-		c->fin_sent = true;
-		ws_begin_closing(c, WS_AWAIT_END, WS_LIST_LINGER);
-		return;
-	}
-	c->is_held = false;
-	SSL_set_shutdown(c->tls, 0);
-	cx_assert(SSL_set_fd(c->tls, c->watch.fd) == 1);
-	ws_mark_dirty(c);
-	if (c->is_early)
-		ws_fail(c, WS_CLOSE_PROTOCOL);
-	else if (c->phase == WS_OPEN)
-		ws_open_readable(c);
+	ws_count(&c->adapter->figures.handshakes_failed, 1);
+	c->fin_sent = c->tls == NULL;
+	ws_begin_closing(c, WS_AWAIT_END, WS_LIST_LINGER);
 }
 
 static bool is_endpoint(const struct ws_adapter *a, const char *path, size_t len)
@@ -111,21 +88,31 @@ static int on_confirm_upgrade(struct ws_conn *c, struct lws *wsi, const char *pr
 	return 0;
 }
 
+/* With TLS the 101 is in the pair of sockets. */
+static bool pass_answer(struct ws_conn *c)
+{
+	char answer[ANSWER_BYTES];
+	const ssize_t n = recv(c->adapter->answer_fd, answer, sizeof(answer), 0);
+	struct cx_buf *buf;
+
+	if (n <= 0 || n == (ssize_t)sizeof(answer))
+		return false;
+	buf = cx_buf_copy(answer, (size_t)n);
+	ws_out_push(c, buf, 0, (uint32_t)n, WS_OUT_RAW);
+	cx_buf_unref(buf);
+	return true;
+}
+
 static int on_established(struct ws_conn *c, struct lws *wsi)
 {
 	if (c == NULL)
 		return -1;
-	if (lws_partial_buffered(wsi) != 0) { /* 129 bytes did not fit into a fresh socket */
-		ws_count(&c->adapter->figures.handshakes_failed, 1);
+	/* 129 bytes did not fit into a fresh socket */
+	if (lws_partial_buffered(wsi) != 0 || (c->tls != NULL && !pass_answer(c)))
 		return -1;
-	}
 	take(c, wsi);
 	ws_established(c);
-	if (c->tls == NULL)
-		return -1;
-	/* Frames that came with the request are still to be seen (LWS_CALLBACK_RECEIVE). */
-	lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
-	return 0;
+	return -1;
 }
 
 /* 0, or the status of the refusal. */
@@ -187,30 +174,10 @@ static int on_http(struct ws_conn *c, struct lws *wsi, const char *path, size_t 
 	c->msg = cx_buf_new(len + body_len);
 	memcpy(cx_buf_data(c->msg), path, len);
 	c->msg_len = (uint32_t)len;
-	if (c->tls != NULL)
-		return 0; /* libwebsockets reads it */
 	/* Not here: what it was given when it adopted the socket it takes for the body, and frees
 	 * it while it is still reading it. */
 	take(c, wsi);
 	c->phase = WS_BODY;
-	return -1;
-}
-
-static int on_body(struct ws_conn *c, const void *bytes, size_t len)
-{
-	if (c == NULL || c->msg == NULL || c->msg_len + len > cx_buf_len(c->msg))
-		return -1;
-	memcpy(cx_buf_data(c->msg) + c->msg_len, bytes, len);
-	c->msg_len += (uint32_t)len;
-	return 0;
-}
-
-static int on_body_end(struct ws_conn *c, struct lws *wsi)
-{
-	if (c == NULL || c->msg == NULL)
-		return -1;
-	take(c, wsi);
-	ws_request(c, HTTP_POST, NULL, c->path_len);
 	return -1;
 }
 
@@ -223,25 +190,17 @@ static void on_instantiated(struct lws *wsi)
 		return;
 	lws_set_opaque_user_data(wsi, c);
 	c->wsi = wsi;
-	c->tls = lws_get_ssl(wsi);
 }
 
 static int on_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                        size_t len)
 {
-	struct ws_adapter *a;
 	struct ws_conn *c;
 
 	(void)user;
 	if (reason == LWS_CALLBACK_HTTP_CONFIRM_UPGRADE &&
 	    !lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE))
 		return -1; /* rule 3: the header table is gone, and `in` with it */
-	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS) {
-		a = lws_context_user(lws_get_context(wsi));
-		a->tls = user;
-		ws_tls_prepare(a->tls);
-		return 0;
-	}
 	if (reason == LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED) {
 		on_instantiated(wsi);
 		return 0;
@@ -249,10 +208,7 @@ static int on_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 	switch (reason) {
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
 	case LWS_CALLBACK_ESTABLISHED:
-	case LWS_CALLBACK_RECEIVE:
 	case LWS_CALLBACK_HTTP:
-	case LWS_CALLBACK_HTTP_BODY:
-	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
 	case LWS_CALLBACK_RAW_RX:
 	case LWS_CALLBACK_WSI_DESTROY:
 		break;
@@ -267,16 +223,8 @@ static int on_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 		return on_confirm_upgrade(c, wsi, in);
 	case LWS_CALLBACK_ESTABLISHED:
 		return on_established(c, wsi);
-	case LWS_CALLBACK_RECEIVE:
-		if (c != NULL)
-			c->is_early = true;
-		return 0;
 	case LWS_CALLBACK_HTTP:
 		return on_http(c, wsi, in, len);
-	case LWS_CALLBACK_HTTP_BODY:
-		return on_body(c, in, len);
-	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-		return on_body_end(c, wsi);
 	case LWS_CALLBACK_RAW_RX: /* not HTTP at all */
 		return c == NULL ? -1 : take_and_refuse(c, wsi, 400);
 	default:
@@ -302,7 +250,6 @@ static void fill_info(struct ws_adapter *a, struct lws_context_creation_info *in
 	info->port = CONTEXT_PORT_NO_LISTEN_SERVER; /* rule 1: the listener is ours */
 	info->protocols = protocols;
 	info->extensions = NULL; /* rule 6 */
-	info->alpn = "http/1.1"; /* rule 7 */
 	info->options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
 	                LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG;
 	info->foreign_loops = loops;
@@ -318,13 +265,6 @@ static void fill_info(struct ws_adapter *a, struct lws_context_creation_info *in
 	info->server_string = "construct"; /* rule 11: an empty one is an assertion later */
 	info->gid = -1;
 	info->uid = -1;
-	if (s->tls_cert_file != NULL) {
-		info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
-		/* else it makes one of its own for each vhost, with all the system's authorities */
-		info->provided_client_ssl_ctx = a->unused_tls;
-		info->ssl_cert_filepath = s->tls_cert_file;
-		info->ssl_private_key_filepath = s->tls_key_file;
-	}
 }
 
 enum cx_err ws_lws_open(struct ws_adapter *a, const char **error_text)
@@ -333,8 +273,6 @@ enum cx_err ws_lws_open(struct ws_adapter *a, const char **error_text)
 	void *loops[1] = { a->loop };
 
 	last_error[0] = '\0';
-	a->unused_tls = SSL_CTX_new(TLS_client_method());
-	cx_assert(a->unused_tls != NULL);
 	lws_set_log_level(LLL_ERR, on_log);
 	fill_info(a, &info, loops);
 	a->lws = lws_create_context(&info);
@@ -362,35 +300,43 @@ void ws_lws_finish(struct ws_adapter *a)
 {
 	if (a->lws != NULL) /* with a foreign loop the first call only began it */
 		lws_context_destroy(a->lws);
-	SSL_CTX_free(a->unused_tls);
-	a->unused_tls = NULL;
+}
+
+/* What libwebsockets will have for the socket. */
+static int socket_for_lws(struct ws_conn *c)
+{
+	int pair[2];
+
+	if (c->tls == NULL)
+		return fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+		return -1;
+	c->adapter->answer_fd = pair[1];
+	return pair[0];
 }
 
 void ws_lws_adopt(struct ws_conn *c, const char *bytes, size_t len)
 {
 	struct ws_adapter *a = c->adapter;
-	const int fd = fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
 	const uint32_t gen = c->gen;
+	const int fd = socket_for_lws(c);
 
 	if (fd < 0) {
-		ws_conn_free(c);
+		ws_refuse(c, 503);
 		return;
 	}
 	c->phase = WS_LWS;
 	a->adopting = c;
-	if (len == 0)
-		lws_adopt_socket_vhost(a->vhost, fd);
-	else
-		lws_adopt_socket_vhost_readbuf(a->vhost, fd, bytes, len);
+	lws_adopt_socket_vhost_readbuf(a->vhost, fd, bytes, len);
 	a->adopting = NULL;
+	if (a->answer_fd >= 0)
+		close(a->answer_fd);
+	a->answer_fd = -1;
 	if (c->gen != gen || c->phase != WS_LWS)
 		return;
-	if (c->wsi == NULL) {
-		ws_count(&a->figures.handshakes_failed, 1);
-		ws_conn_free(c);
-		return;
-	}
-	lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0); /* rule 2: deadlines are ours */
+	/* It has a table for each head that can be here, so it never has to wait for one. */
+	ws_lws_abandon(c);
+	ws_refuse(c, 503);
 }
 
 void ws_lws_abandon(struct ws_conn *c)
@@ -401,8 +347,5 @@ void ws_lws_abandon(struct ws_conn *c)
 		return;
 	lws_set_opaque_user_data(wsi, NULL);
 	c->wsi = NULL;
-	if (!c->is_held) { /* the SSL is libwebsockets' alone */
-		c->tls = NULL;
-		lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
-	}
+	lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }

@@ -100,7 +100,7 @@ void ws_out_push(struct ws_conn *c, struct cx_buf *buf, uint32_t offset, uint32_
 		c->out.tail->next = o;
 	c->out.tail = o;
 	c->out_bytes += len;
-	if (!c->is_blocked && !c->is_held)
+	if (!c->is_blocked)
 		ws_mark_dirty(c);
 }
 
@@ -257,8 +257,6 @@ void ws_out_flush(struct ws_conn *c)
 	for (int i = 0; c->out.head != NULL; i++) {
 		ssize_t n;
 
-		if (c->is_held)
-			return;
 		if (i == WRITES_A_TURN) {
 			c->is_blocked = true; /* go on at the next poll */
 			break;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -184,7 +185,7 @@ static enum cx_err open_dead_socket(const char **error_text)
 	return CX_OK;
 }
 
-static enum cx_err add_adapter(struct websocket_settings *s, unsigned index)
+static enum cx_err add_adapter(struct websocket_settings *s, unsigned index, SSL_CTX *tls)
 {
 	struct ws_adapter *a = aligned_alloc(64, sizeof(*a));
 
@@ -194,41 +195,30 @@ static enum cx_err add_adapter(struct websocket_settings *s, unsigned index)
 	a->settings = s;
 	a->index = index;
 	a->listener.fd = -1;
+	a->answer_fd = -1;
+	a->tls = tls;
+	if (tls != NULL)
+		cx_assert(SSL_CTX_up_ref(tls) == 1);
 	a->loop = loop_uv_of(index);
 	a->recv_buf = malloc(WS_RECV_BYTES);
 	a->stage = malloc(WS_STAGE_BYTES);
 	all[all_count++] = a;
+	if (getrandom(&a->peer_salt, sizeof(a->peer_salt), 0) != sizeof(a->peer_salt))
+		return CX_EIO;
 	return a->recv_buf == NULL || a->stage == NULL ? CX_ENOMEM
 	       : a->loop == NULL                       ? CX_EINVAL
 	                                               : CX_OK;
 }
 
-enum cx_err websocket_check_tls(const char *cert, const char *key, const char **error_text)
-{
-	SSL_CTX *scratch; /* so that a bad pair changes nothing */
-	enum cx_err err;
-
-	if (cert == NULL)
-		return CX_OK;
-	if (key == NULL) {
-		*error_text = "TLS_KEY_FILE: needed with TLS_CERT_FILE";
-		return CX_EINVAL;
-	}
-	scratch = SSL_CTX_new(TLS_server_method());
-	if (scratch == NULL)
-		return CX_ENOMEM;
-	err = ws_tls_load(scratch, cert, key, error_text);
-	SSL_CTX_free(scratch);
-	return err;
-}
-
 static enum cx_err set_up(struct websocket_settings *s, uint16_t *bound_port,
                           const char **error_text)
 {
-	enum cx_err err = websocket_check_tls(s->tls_cert_file, s->tls_key_file, error_text);
+	SSL_CTX *tls;
+	enum cx_err err = ws_tls_new(s->tls_cert_file, s->tls_key_file, &tls, error_text);
 
 	for (unsigned i = 0; i < s->workers && err == CX_OK; i++)
-		err = add_adapter(s, i);
+		err = add_adapter(s, i, tls);
+	SSL_CTX_free(tls);
 	if (err == CX_OK)
 		err = open_dead_socket(error_text);
 	if (err == CX_OK)
@@ -273,6 +263,8 @@ void websocket_teardown(void)
 		ws_out_free_all(a);
 		free(a->recv_buf);
 		free(a->stage);
+		SSL_CTX_free(a->tls);
+		SSL_CTX_free(a->tls_next);
 		free(a);
 		all[i] = NULL;
 	}
@@ -295,24 +287,4 @@ void websocket_figures(struct websocket_figures *out)
 	}
 	out->open = __atomic_load_n(&ws_shared.open, __ATOMIC_RELAXED);
 	out->handshaking = __atomic_load_n(&ws_shared.handshaking, __ATOMIC_RELAXED);
-}
-
-enum cx_err websocket_reload_tls(struct cx_runtime *rt, const struct cx_ref *adapters,
-                                 const char **error_text)
-{
-	enum cx_err err = CX_OK;
-
-	if (all_count == 0 || all[0]->tls == NULL)
-		return CX_OK;
-	err = websocket_check_tls(all[0]->settings->tls_cert_file,
-	                          all[0]->settings->tls_key_file, error_text);
-	for (unsigned i = 0; i < all_count && err == CX_OK; i++) {
-		struct ws_control_msg *m =
-			(struct ws_control_msg *)(void *)cx_post_new(WS_CONTROL, sizeof(*m));
-
-		m->what = WS_CONTROL_RELOAD;
-		*error_text = "the adapter does not take the message";
-		err = cx_post(rt, adapters[i], &m->hdr);
-	}
-	return err;
 }

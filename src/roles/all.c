@@ -26,6 +26,7 @@
 #include "io/sqlite.h"
 #include "io/top_socket.h"
 #include "io/websocket.h"
+#include "roles/heap.h"
 #include "roles/process.h"
 #include "roles/roles.h"
 #include "roles/version.h"
@@ -363,7 +364,7 @@ int role_all_main(const struct config *c)
 		                  .adapter_count = c->worker_threads,
 		                  .grpc_servers = c->grpc_port != 0 ? all.grpc_servers : NULL,
 		                  .jitter_ms = JITTER_MS };
-	process_tune_memory();
+	heap_tune();
 	process_block_signals(&all.process);
 	if (!secret_init() || boot(&all, &error_text) != CX_OK) {
 		cx_log(CX_ERROR, "relay.failed", "role=all error=\"%s\"",

@@ -2,7 +2,6 @@
 #include "roles/process.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,22 +10,10 @@
 
 #include "io/grpc_server.h"
 #include "io/websocket.h"
+#include "roles/heap.h"
 
 #define LOOK_MS 10      /* how often the end of the drain is looked for */
 #define RESERVE_MS 2000 /* of DRAIN_SECS, to end the rest in */
-
-/* Hashing a password maps 32 MiB and holds the address space's lock for the 10 ms that it takes to fill
- * them.  A heap that grows meanwhile waits for the lock, and whoever grows it: writer and workers.  So
- * there is one heap, which grows 16 MiB at a time; the way of a message takes its memory from pools. */
-void process_tune_memory(void)
-{
-#ifdef M_ARENA_MAX
-	mallopt(M_ARENA_MAX, 1);
-	mallopt(M_TOP_PAD, 16 << 20);
-	mallopt(M_TRIM_THRESHOLD, 64 << 20);
-	mallopt(M_MMAP_THRESHOLD, 32 << 20);
-#endif
-}
 
 void process_block_signals(struct process *p)
 {
@@ -111,12 +98,32 @@ static void reload(struct process *p)
 		cx_log(CX_ERROR, "tls.reload_failed", "error=\"%s\"", error_text);
 }
 
+static void look_at_heap(struct heap_watch *heap)
+{
+	struct websocket_figures f;
+	struct timespec now;
+	struct heap_load load;
+
+	websocket_figures(&f);
+	load = (struct heap_load){ .sockets = f.accepted + f.established - f.open,
+		                   .frames = f.frames_in };
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (heap_is_due(heap, &load,
+	                (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000))
+		heap_give_back();
+}
+
 void process_serve(struct process *p)
 {
-	for (;;) {
-		const int sig = sigwaitinfo(&p->signals, NULL);
+	const struct timespec wait = { .tv_sec = HEAP_LOOK_MS / 1000 };
+	struct heap_watch heap = { .given_at_ms = 0 };
 
-		if (sig == SIGHUP)
+	for (;;) {
+		const int sig = sigtimedwait(&p->signals, NULL, &wait);
+
+		if (sig < 0)
+			look_at_heap(&heap);
+		else if (sig == SIGHUP)
 			reload(p);
 		else if (sig > 0)
 			break;

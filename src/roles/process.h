@@ -22,9 +22,6 @@ struct process {
 	sigset_t signals;
 };
 
-/* Settings of the C library's allocator for a server; before any thread is started. */
-void process_tune_memory(void);
-
 /* SIGTERM, SIGINT and SIGHUP wait for process_serve; before any thread is started. */
 void process_block_signals(struct process *p);
 
@@ -32,7 +29,8 @@ void process_block_signals(struct process *p);
 CX_NODISCARD bool process_write_port(const char *path, uint16_t port);
 
 /* Serve until SIGTERM or SIGINT, then drain: no new clients, those there are asked to go (1012), until
- * all are gone or DRAIN_SECS are nearly over.  SIGHUP reads the certificate again.
+ * all are gone or DRAIN_SECS are nearly over.  SIGHUP reads the certificate again.  Now and then what
+ * lies free in the heap goes back to the system.
  * A second SIGTERM or SIGINT ends the process at once.  Blocks.  Thread: main. */
 void process_serve(struct process *p);
 

@@ -341,24 +341,98 @@ Test(websocket_limits, one_connection_more_than_allowed_gets_503)
 	close(peer_open(server.port));
 }
 
+static bool all_places_taken(const struct websocket_figures *f)
+{
+	return f->handshaking == 8;
+}
+
+/* Eight places, eight clients of as many addresses that send nothing. */
+static void take_all_places(int fds[8])
+{
+	ws_server_defaults(&server);
+	ws_server_with_http(&server);
+	server.settings.max_handshakes = 8;
+	ws_server_start(&server);
+	for (int i = 0; i < 8; i++)
+		fds[i] = peer_connect_from(server.port, 2 + (unsigned)i);
+	cr_assert(peer_wait(all_places_taken));
+}
+
 Test(websocket_limits, one_handshake_more_than_allowed_gets_503)
 {
 	const char *answer;
 	int fds[8];
 
-	ws_server_defaults(&server);
-	server.settings.max_handshakes = 8;
-	ws_server_start(&server);
-	for (int i = 0; i < 8; i++)
-		fds[i] = peer_connect(server.port);
-	usleep(100000);
-	answer = ask(peer_upgrade);
+	take_all_places(fds);
+	answer = ask("GET / HTTP/1.1\r\nHos");
 	cr_assert_eq(status_of(answer), 503, "%s", answer);
 	cr_assert_not_null(strstr(answer, "\r\nRetry-After: "));
 	for (int i = 0; i < 8; i++)
 		close(fds[i]);
 	usleep(100000);
 	close(peer_open(server.port));
+}
+
+Test(websocket_limits, a_whole_request_is_served_though_all_places_are_taken)
+{
+	int fds[8];
+
+	take_all_places(fds);
+	for (int i = 0; i < 5; i++) {
+		const int fd = peer_connect(server.port);
+		char status[13] = "";
+
+		usleep(30000); /* accepted long ago, and nothing has come */
+		peer_text(fd, peer_upgrade);
+		cr_assert_eq(recv(fd, status, 12, MSG_WAITALL), 12);
+		cr_assert_str_eq(status, "HTTP/1.1 101");
+		close(fd);
+		cr_assert_eq(status_of(ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")), 200);
+	}
+}
+
+/* 0: still open. */
+static bool is_ended(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) >= 0;
+}
+
+/* The flood pays, not the clients of other addresses who came before it and are slow. */
+Test(websocket_limits, a_flood_from_one_address_takes_no_place_of_another)
+{
+	enum { SLOW = 16, FLOOD = 600 };
+	struct websocket_figures f;
+	int slow[SLOW], flood[FLOOD], ended = 0;
+
+	ws_server_defaults(&server);
+	server.settings.max_handshakes = 64;
+	ws_server_start(&server);
+	for (int i = 0; i < SLOW; i++) {
+		slow[i] = peer_connect_from(server.port, 2 + (unsigned)i);
+		peer_text(slow[i], "GET / HTTP/1.1\r\n");
+	}
+	for (int i = 0; i < FLOOD; i++) {
+		flood[i] = peer_connect_from(server.port, 100);
+		peer_text(flood[i], "GET / HT");
+		usleep(4000); /* they are over a second old when it ends */
+	}
+	for (int i = 0; i < SLOW; i++)
+		cr_assert_not(is_ended(slow[i]), "slow client %d", i);
+	websocket_figures(&f);
+	cr_assert_leq(f.handshaking, 64 - 64 / 4 + 1, "%llu",
+	              (unsigned long long)f.handshaking);
+	for (int i = 0; i < FLOOD; i++)
+		ended += is_ended(flood[i]);
+	cr_assert_gt(ended, FLOOD - 200);
+	for (int i = 0; i < SLOW; i++) {
+		char status[13] = "";
+
+		peer_text(slow[i], peer_upgrade + strlen("GET / HTTP/1.1\r\n"));
+		cr_assert_eq(recv(slow[i], status, 12, MSG_WAITALL), 12);
+		cr_assert_str_eq(status, "HTTP/1.1 101");
+	}
 }
 
 Test(websocket_limits, two_thousand_half_open_handshakes_do_not_stop_a_new_client)

@@ -122,16 +122,21 @@ void ws_server_stop(struct ws_server *s)
 	websocket_teardown();
 }
 
-int peer_connect(uint16_t port)
+int peer_connect_from(uint16_t port, unsigned last_byte)
 {
 	const struct timeval limit = { .tv_sec = 10 };
 	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in from = { .sin_family = AF_INET };
 	int fd;
 
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	for (int i = 0; i < 500; i++) { /* the workers may not listen yet */
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		cr_assert_geq(fd, 0);
+		from.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + last_byte);
+		cr_assert_eq(
+			bind(fd, (const struct sockaddr *)(const void *)&from, sizeof(from)),
+			0);
 		if (connect(fd, (const struct sockaddr *)(const void *)&addr, sizeof(addr)) ==
 		    0) {
 			setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
@@ -143,6 +148,11 @@ int peer_connect(uint16_t port)
 	}
 	cr_assert_fail("nobody listens on port %u", port);
 	return -1;
+}
+
+int peer_connect(uint16_t port)
+{
+	return peer_connect_from(port, 1);
 }
 
 void peer_send(int fd, const void *bytes, size_t len)

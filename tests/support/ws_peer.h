@@ -34,6 +34,8 @@ void ws_server_with_http(struct ws_server *s);
 
 /* A plain TCP connection; reads give up after 10 s. */
 int peer_connect(uint16_t port);
+/* The same from 127.0.0.last_byte. */
+int peer_connect_from(uint16_t port, unsigned last_byte);
 void peer_send(int fd, const void *bytes, size_t len);
 void peer_text(int fd, const char *text);
 /* Reads until the end of the stream (or `max`); *was_reset tells how it ended. */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* Who is at the other end: half-open handshakes by address, so that a flood from one address is paid
+ * for by that address.
+ *
+ * Each worker has a table of lists, picked by a salted hash of the address: two addresses that meet in one
+ * list share a share, which nobody can bring about who does not know the salt. */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "io/websocket_internal.h"
+
+/* An IPv4 address, or the /64 of an IPv6 one: a single host has that many at no cost. */
+static uint64_t key_of(const struct sockaddr_storage *peer)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)peer;
+	const uint8_t *b = v6->sin6_addr.s6_addr;
+	uint64_t prefix;
+	uint32_t mapped;
+
+	if (peer->ss_family == AF_INET)
+		return v4->sin_addr.s_addr;
+	if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+		memcpy(&mapped, b + 12, sizeof(mapped));
+		return mapped;
+	}
+	memcpy(&prefix, b, sizeof(prefix));
+	return prefix;
+}
+
+bool ws_peer_is_loopback(const struct sockaddr_storage *peer)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)peer;
+	const uint8_t *b = v6->sin6_addr.s6_addr;
+
+	if (peer->ss_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
+	       (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && b[12] == 127);
+}
+
+/* The finalizer of MurmurHash3. */
+static uint64_t mix(uint64_t h)
+{
+	h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+	return h ^ h >> 33;
+}
+
+void ws_peer_enter(struct ws_conn *c, const struct sockaddr_storage *peer)
+{
+	struct ws_adapter *a = c->adapter;
+	struct ws_peer_list *list;
+
+	c->peer = (uint16_t)(mix(mix(key_of(peer)) ^ a->peer_salt) % WS_PEERS);
+	c->has_peer = true;
+	list = &a->peers[c->peer];
+	c->peer_next = NULL;
+	c->peer_prev = list->last;
+	if (list->last == NULL)
+		list->first = c;
+	else
+		list->last->peer_next = c;
+	list->last = c;
+	list->count++;
+}
+
+void ws_peer_leave(struct ws_conn *c)
+{
+	struct ws_peer_list *list = &c->adapter->peers[c->peer];
+
+	if (!c->has_peer)
+		return;
+	c->has_peer = false;
+	if (c->peer_prev == NULL)
+		list->first = c->peer_next;
+	else
+		c->peer_prev->peer_next = c->peer_next;
+	if (c->peer_next == NULL)
+		list->last = c->peer_prev;
+	else
+		c->peer_next->peer_prev = c->peer_prev;
+	list->count--;
+}
+
+struct ws_conn *ws_peer_oldest_over_share(const struct ws_conn *c)
+{
+	const struct websocket_settings *s = c->adapter->settings;
+	const struct ws_peer_list *list = &c->adapter->peers[c->peer];
+	/* the kernel spreads an address over the workers */
+	const uint32_t share = s->max_handshakes / WS_SHARES / s->workers;
+
+	return list->count > (share > 0 ? share : 1) ? list->first : NULL;
+}
