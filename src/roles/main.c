@@ -72,10 +72,21 @@ static int run_role(const char *role, int (*serve)(const struct config *),
 	return code;
 }
 
+static bool is_help(const char *text)
+{
+	return strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0;
+}
+
 static int run_all(int argc, char **argv)
 {
 	const bool is_traced = argc == 3 && strcmp(argv[1], "--trace") == 0;
 
+	if (argc == 2 && is_help(argv[1])) {
+		puts("usage: construct all [--trace FILE]\n\nThe whole relay in this process.  "
+		     "Settings "
+		     "are environment variables, listed by\n`construct --help`.");
+		return 0;
+	}
 	if (argc > 1 && !is_traced) {
 		fputs("usage: construct all [--trace FILE]; settings are environment "
 		      "variables\n",
@@ -203,11 +214,6 @@ static int print_command(const struct command *cmd)
 	       "variables, listed by `construct --help`.\n",
 	       cmd->name, cmd->help != NULL ? cmd->help : cmd->name);
 	return 0;
-}
-
-static bool is_help(const char *text)
-{
-	return strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0;
 }
 
 static int print_help(void)
