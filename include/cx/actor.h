@@ -164,9 +164,10 @@ struct cx_actor_type {
 	const char *name;    /* in log lines and figures */
 	uint32_t state_size; /* bytes; zeroed before start */
 	uint32_t conf_size;  /* bytes copied from cx_spawn's conf to start */
-	uint32_t
-		mailbox_cap; /* messages; may be overshot by the number of sending threads - 1 */
-	uint32_t batch_max;  /* messages a turn; 0: 64 */
+	/* Messages.  Those from actors of its own worker and all others are counted apart, each up to
+	 * this; the others may overshoot it by the number of sending threads - 1. */
+	uint32_t mailbox_cap;
+	uint32_t batch_max; /* messages a turn; 0: 64 */
 	enum cx_placement placement;
 	/* First call, on the actor's home.  Not CX_OK: the actor ends with that reason. */
 	enum cx_err (*start)(struct cx_ctx *ctx, void *state, const void *conf);
