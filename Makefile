@@ -137,7 +137,7 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime bench-grpc conformance e2e fault models stack-test grpc-test kafka-test lint format \
+	bench-runtime bench-grpc bench-structures conformance e2e fault models stack-test grpc-test kafka-test lint format \
 	check-headers check-install docs deps library man install install-library uninstall clean help \
 	tests-build stress-build fuzz-build bench-build
 
@@ -333,6 +333,11 @@ bench: all bench-build
 bench-runtime: $(BENCH_RUNTIME)
 	@python3 bench/run_runtime.py $(ARGS)
 
+# Mailbox, run queue, pool and wake-up, each beside what the machine allows.
+STRUCTURES := $(addprefix $(B)/bench/bench_,hardware deque pool mailbox wake)
+bench-structures: $(STRUCTURES)
+	@python3 bench/structures.py $(B)/bench
+
 # h2load and our client against our server, beside nghttp2's own.
 bench-grpc: $(GRPC)
 	@python3 bench/grpc.py $(B)/tests/grpc
@@ -467,4 +472,5 @@ help:
 	@echo '             make docs              docs/params.md and .env.example from the table'
 	@echo 'Measure      make bench             benchmarks with their peers; see docs/benchmarks.md'
 	@echo '             make bench-grpc        calls of gRPC, beside h2load and nghttpd'
+	@echo '             make bench-structures  mailbox, run queue, pool, wake-up, beside the hardware'
 	@echo '             make bench-runtime     libcx beside CAF, Erlang, Actix, goroutines; ARGS="--help"'

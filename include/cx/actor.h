@@ -164,8 +164,8 @@ struct cx_actor_type {
 	const char *name;    /* in log lines and figures */
 	uint32_t state_size; /* bytes; zeroed before start */
 	uint32_t conf_size;  /* bytes copied from cx_spawn's conf to start */
-	/* Messages; those of senders on the actor's own worker and those of all others are counted
-	 * apart.  May be overshot by the number of sending threads - 1. */
+	/* Messages.  Those from actors of its own worker and all others are counted apart, each up to
+	 * this; the others may overshoot it by the number of sending threads - 1. */
 	uint32_t mailbox_cap;
 	uint32_t batch_max; /* messages a turn; 0: 64 */
 	enum cx_placement placement;

@@ -64,7 +64,7 @@ struct cx_runtime *cx_sim_runtime(struct cx_sim *sim);
  * Returns false when nothing happened: no actor can run, no job waits, no timer is armed. */
 bool cx_sim_step(struct cx_sim *sim);
 
-/* Steps until ms of virtual time have passed, or for good nothing happens (the clock still moves).
+/* Steps until ms of virtual time have passed (and up to one turn, or 1 ms), also when nothing happens.
  * Thread: the simulator's. */
 void cx_sim_run_ms(struct cx_sim *sim, uint64_t ms);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A supervisor starts its children and restarts one that failed, in place: the child's ref
  * stays valid, its mailbox keeps what waits, its state begins anew with start().
- * Delay before the n-th restart in a row: backoff_min_ms * 2^n, at most backoff_max_ms, with
- * full jitter.  More than max_restarts inside window_ms: the supervisor itself fails. */
+ * Delay before the n-th restart in a row: drawn from 0 to backoff_min_ms * 2^(n - 1), at most
+ * backoff_max_ms (full jitter); n is 1 again after window_ms without a failure.  More than
+ * max_restarts inside window_ms: the supervisor itself fails. */
 #ifndef CX_SUPERVISOR_H
 #define CX_SUPERVISOR_H
 

@@ -275,9 +275,12 @@ static void go_down(struct cx_worker *w, struct cx__actor *a, struct cx_ref self
 	}
 }
 
-static void bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_msg **head)
+/* Returns how many there were. */
+static uint64_t bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_msg **head)
 {
-	while (*head != NULL) {
+	uint64_t count = 0;
+
+	for (; *head != NULL; count++) {
 		struct cx_msg *msg = *head;
 
 		*head = msg->link;
@@ -287,6 +290,7 @@ static void bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_msg *
 			a->taken++;
 		cx__dead_letter(w->rt, w, msg);
 	}
+	return count;
 }
 
 void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
@@ -310,7 +314,7 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 	notify_watchers(w, a, self);
 	cx__drain(a);
 	bounce_all(w, a, &a->control_head);
-	bounce_all(w, a, &a->mail_head);
+	cx__count(&w->counts[a->kind->index].dead, bounce_all(w, a, &a->mail_head));
 	cx__pool_give(a->state_owner, a->state, a->state_cls);
 	a->state = NULL;
 	a->ending = 0;

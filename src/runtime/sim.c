@@ -214,7 +214,8 @@ static bool run_one(struct cx_sim *s)
 	return true;
 }
 
-static bool skip_to_timer(struct cx_sim *s)
+/* At most max_ms further. */
+static bool skip_to_timer(struct cx_sim *s, uint64_t max_ms)
 {
 	uint64_t least = UINT64_MAX;
 
@@ -229,19 +230,25 @@ static bool skip_to_timer(struct cx_sim *s)
 	}
 	if (least == UINT64_MAX)
 		return false;
-	pass_time(s, (least == 0 ? 1 : least) * UINT64_C(1000000));
+	least = least == 0 ? 1 : least;
+	pass_time(s, (least < max_ms ? least : max_ms) * UINT64_C(1000000));
 	return true;
 }
 
-bool cx_sim_step(struct cx_sim *s)
+static bool step(struct cx_sim *s, uint64_t max_ms)
 {
 	if (s->steps % EPOCH_STEPS == 0)
 		s->salt = cx_sim_random(s);
 	s->steps++;
 	if (!run_one(s))
-		return skip_to_timer(s);
+		return skip_to_timer(s, max_ms);
 	pass_time(s, (1 + cx_sim_random(s) % s->turn_max_us) * 1000);
 	return true;
+}
+
+bool cx_sim_step(struct cx_sim *s)
+{
+	return step(s, WAIT_MAX_MS);
 }
 
 void cx_sim_run_ms(struct cx_sim *s, uint64_t ms)
@@ -249,7 +256,7 @@ void cx_sim_run_ms(struct cx_sim *s, uint64_t ms)
 	const uint64_t end_ns = s->now_ns + ms * 1000000;
 
 	while (s->now_ns < end_ns)
-		if (!cx_sim_step(s))
+		if (!step(s, (end_ns - s->now_ns + 999999) / 1000000))
 			pass_time(s, end_ns - s->now_ns);
 }
 

@@ -157,13 +157,16 @@ static void take_injected(struct cx_worker *w)
 	}
 }
 
-/* The two queues in turn, so that neither starves the other. */
-static struct cx__actor *next_runnable(struct cx_worker *w, unsigned turn)
+/* The two queues in turn, so that neither starves the other.  Turns are counted for good, not in each
+ * round: a round may end after one of them. */
+static struct cx__actor *next_runnable(struct cx_worker *w)
 {
-	struct cx__actor *a = turn % 2 == 0 ? pop_local(w) : cx__deque_take(&w->any);
+	const bool local_first =
+		atomic_load_explicit(&w->turns, memory_order_relaxed) % 2 == 0; /* ours */
+	struct cx__actor *a = local_first ? pop_local(w) : cx__deque_take(&w->any);
 
 	if (a == NULL)
-		a = turn % 2 == 0 ? cx__deque_take(&w->any) : pop_local(w);
+		a = local_first ? cx__deque_take(&w->any) : pop_local(w);
 	return a;
 }
 
@@ -194,7 +197,7 @@ static void run_round(struct cx_worker *w)
 		struct cx__actor *a;
 
 		take_injected(w);
-		a = next_runnable(w, turns);
+		a = next_runnable(w);
 		if (a == NULL)
 			a = steal(w);
 		if (a == NULL)

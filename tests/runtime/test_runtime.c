@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The runtime through its public header: what actor.h promises. */
+/* The runtime through its public header: what actor.h promises.  Beside it: test_supervision.c,
+ * test_dead_letters.c, test_overload.c, test_parked.c, test_fairness.c. */
 #include <cx/runtime.h>
 
 #include <criterion/criterion.h>
@@ -8,9 +9,8 @@
 #include <time.h>
 
 #include <cx/log.h>
-#include <cx/supervisor.h>
 
-enum { ASK_ME = CX_MSG_USER, REPLY, TICK, JOB, POKE, HOG };
+enum { ASK_ME = CX_MSG_USER, REPLY, TICK, JOB, POKE };
 
 static void sleep_ms(long ms)
 {
@@ -187,43 +187,6 @@ Test(ask, an_ask_to_a_dead_actor_is_refused_or_bounced, .timeout = 10)
 	end_runtime(rt);
 }
 
-/* ---- limits ---- */
-
-static void work_slowly(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
-{
-	(void)ctx;
-	(void)state;
-	(void)msg;
-	sleep_ms(1);
-	atomic_fetch_add(&seen[1], 1);
-}
-
-ONE_HANDLER(slow, POKE, work_slowly, 8);
-
-Test(mailbox, refuses_past_its_limit_and_counts, .timeout = 10)
-{
-	struct cx_runtime *rt = start_runtime(1);
-	const struct cx_ref s = spawn(rt, &slow, 1);
-	struct cx_kind_stats kind;
-	int accepted = 0;
-
-	cr_assert_eq(cx_runtime_start(rt), CX_OK);
-	for (int i = 0; i < 100; i++) {
-		const enum cx_err err =
-			cx_post(rt, s, cx_post_new(POKE, sizeof(struct cx_msg)));
-
-		cr_assert(err == CX_OK || err == CX_EFULL);
-		accepted += err == CX_OK;
-	}
-	cr_assert_lt(accepted, 100);
-	cr_assert(wait_until(&seen[1], accepted));
-	cr_assert_gt(cx_runtime_kinds(rt, &kind, 1), 0);
-	cr_assert_eq(kind.refused, (uint64_t)(100 - accepted));
-	cr_assert_leq(kind.depth_max, 9u);
-	end_runtime(rt);
-	cr_assert_eq(seen[1], accepted);
-}
-
 /* ---- timers ---- */
 
 struct ticker {
@@ -349,34 +312,7 @@ Test(offload, is_refused_and_not_a_crash_while_the_runtime_stops, .timeout = 10)
 	cr_assert_eq(seen[9], 1 + (int)CX_EFULL);
 }
 
-/* ---- fairness, watchdog, supervision ---- */
-
-static void hog(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
-{
-	(void)state;
-	(void)msg;
-	if (cx_send(ctx, cx_self(ctx), cx_msg_new(ctx, HOG, sizeof(struct cx_msg))) != CX_OK)
-		atomic_fetch_add(&seen[8], 1);
-	atomic_fetch_add(&seen[7], 1);
-}
-
-ONE_HANDLER(hogger, HOG, hog, 4);
-
-Test(scheduler, an_actor_that_is_always_busy_does_not_starve_another, .timeout = 10)
-{
-	struct cx_runtime *rt = start_runtime(1);
-	const struct cx_ref h = spawn(rt, &hogger, 1);
-	const struct cx_ref s = spawn(rt, &slow, 2);
-
-	cr_assert_eq(cx_runtime_start(rt), CX_OK);
-	poke(rt, h, HOG);
-	sleep_ms(20);
-	for (int i = 0; i < 5; i++)
-		poke(rt, s, POKE);
-	cr_assert(wait_until(&seen[1], 5));
-	cr_assert_gt(seen[7], 1000);
-	end_runtime(rt);
-}
+/* ---- watchdog ---- */
 
 static void sleep_long(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
@@ -401,66 +337,6 @@ Test(watchdog, names_a_handler_that_runs_too_long, .timeout = 10)
 	cr_assert_gt(cx_runtime_kinds(rt, &kind, 1), 0);
 	cr_assert_str_eq(kind.name, "sleeper");
 	cr_assert_eq(kind.slow, 1);
-	end_runtime(rt);
-}
-
-static void fail_always(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
-{
-	(void)state;
-	(void)msg;
-	atomic_fetch_add(&seen[10], 1);
-	cx_fail(ctx, CX_EIO);
-}
-
-ONE_HANDLER(fragile, POKE, fail_always, 64);
-
-static struct cx_ref fragile_ref;
-static const struct cx_child children[] = { { &fragile, NULL, 1, &fragile_ref } };
-
-static void note_down(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
-{
-	(void)ctx;
-	(void)state;
-	if (CX_MSG_AS(struct cx_msg_down, msg)->reason == CX_EIO)
-		atomic_fetch_add(&seen[11], 1);
-}
-
-static struct cx_ref watched;
-
-static enum cx_err start_watcher(struct cx_ctx *ctx, void *state, const void *conf)
-{
-	(void)state;
-	(void)conf;
-	cx_watch(ctx, watched);
-	return CX_OK;
-}
-
-static const struct cx_handler watcher_handlers[] = { CX_ON(CX_MSG_DOWN, struct cx_msg_down,
-	                                                    note_down) };
-static const struct cx_actor_type watcher = { .name = "watcher",
-	                                      .mailbox_cap = 4,
-	                                      .start = start_watcher,
-	                                      .handlers = watcher_handlers,
-	                                      .handler_count = 1 };
-
-Test(supervisor, restarts_in_place_and_gives_up_past_its_intensity, .timeout = 10)
-{
-	const struct cx_supervisor_conf conf = { .children = children,
-		                                 .child_count = 1,
-		                                 .max_restarts = 3,
-		                                 .backoff_min_ms = 1,
-		                                 .backoff_max_ms = 2 };
-	struct cx_runtime *rt = start_runtime(2);
-
-	cr_assert_eq(cx_runtime_spawn(rt, &cx_supervisor_type, &conf, 1, &watched), CX_OK);
-	spawn(rt, &watcher, 2);
-	cr_assert_eq(cx_runtime_start(rt), CX_OK);
-	sleep_ms(20);
-	for (int i = 0; i < 10; i++)
-		if (cx_post(rt, fragile_ref, cx_post_new(POKE, sizeof(struct cx_msg))) != CX_OK)
-			break; /* it is down already */
-	cr_assert(wait_until(&seen[11], 1), "the supervisor itself fails and says so");
-	cr_assert_eq(seen[10], 4, "the first life and three restarts");
 	end_runtime(rt);
 }
 

@@ -377,6 +377,20 @@ Test(sim, a_year_passes_in_no_time_and_the_wall_clock_may_jump)
 	cx_sim_free(s);
 }
 
+Test(sim, does_not_run_past_the_time_asked_for_when_a_timer_is_far_away)
+{
+	struct cx_sim *s = sim_new(5, NULL, NULL);
+	const uint64_t began_ms = cx_sim_now_ms(s);
+
+	spawn(s, &sleeper_type, NULL, 1);
+	for (unsigned i = 1; i <= 100; i++) {
+		cx_sim_run_ms(s, 10);
+		cr_assert(cx_sim_now_ms(s) - began_ms >= UINT64_C(10) * i);
+		cr_assert(cx_sim_now_ms(s) - began_ms <= UINT64_C(11) * i);
+	}
+	cx_sim_free(s);
+}
+
 /* ---- failures ---- */
 
 static int starts, stops;
