@@ -116,39 +116,51 @@ struct cx_worker_stats {
 size_t cx_runtime_kinds(struct cx_runtime *rt, struct cx_kind_stats *out, size_t cap);
 size_t cx_runtime_worker_stats(struct cx_runtime *rt, struct cx_worker_stats *out, size_t cap);
 
+/* Buckets of handler times, log-linear (as HDR histograms have them): a value up to 15 ns has its own,
+ * above it each power of two is cut in 8, so a bucket's end is at most 1/8 above what was recorded.
+ * The last one ends at 2^36 ns (68 s); longer counts as that. */
+#define CX_HANDLER_BUCKETS 272
+
 /* Handler times of one kind of actor.  A turn of n messages counts n times its n-th part, so a
  * handler is timed exactly when it has its turn alone and as the mean of its batch under load.
- * Timed are the first turn after each poll and one in 64 of the others, which counts for all.
- * Buckets are log-linear (as HDR histograms have them): a value up to 15 ns has its own, above it
- * each power of two is cut in 8, so a bucket's end is at most 1/8 above what was recorded. */
-#define CX_HANDLER_BUCKETS 272 /* up to 2^36 ns, 68 s; longer counts as that */
-
+ * Timed are the first turn after each poll, each turn where they are long, and one in 64 of the
+ * others, which counts for all. */
 struct cx_handler_times {
 	uint64_t count[CX_HANDLER_BUCKETS];
 };
 
-/* Kind number `kind` of cx_runtime_kinds; all zero when there is none.  Thread: any. */
+/* Handler times of kind number `kind` of cx_runtime_kinds; all zero when there is none.
+ * Thread: any.
+ * Keeps: nothing. */
 void cx_runtime_handler_times(struct cx_runtime *rt, size_t kind, struct cx_handler_times *out);
 
-/* The largest value of a bucket, in ns. */
+/* The end of a bucket.
+ * Thread: any.
+ * Returns its largest value in ns. */
 uint64_t cx_handler_times_end_ns(unsigned bucket);
 
-/* The end of the bucket with the value that `quantile` (0..1) of all do not exceed; of nothing: 0. */
+/* A quantile of handler times.
+ * Thread: any.
+ * Returns the end, in ns, of the bucket with the value that `quantile` (0..1) of all do not
+ * exceed; of nothing: 0. */
 uint64_t cx_handler_times_quantile_ns(const struct cx_handler_times *times, double quantile);
 
-/* Handlers that the watchdog found over its limit, by name; at most CX_SLOW_HANDLERS different ones
- * are kept apart, the rest only grows cx_kind_stats.slow. */
+/* So many different slow handlers are kept apart; the rest only grows cx_kind_stats.slow. */
 #define CX_SLOW_HANDLERS 32
 
+/* A handler that the watchdog found over its limit, by name. */
 struct cx_slow_handler {
 	const char *kind;
 	const char *message; /* name of its type */
 	uint64_t count;
-	uint64_t
-		longest_ms; /* as last looked at: short of the truth by half a watchdog_ms at most */
+	/* As last looked at: short of the truth by half a watchdog_ms at most. */
+	uint64_t longest_ms;
 };
 
-/* Fill at most cap entries; return how many there are.  Thread: any. */
+/* The slow handlers so far: fills at most cap entries.
+ * Thread: any.
+ * Keeps: nothing; out may be NULL when cap is 0.
+ * Returns how many there are, which may be more than cap. */
 size_t cx_runtime_slow_handlers(struct cx_runtime *rt, struct cx_slow_handler *out, size_t cap);
 
 #ifdef __cplusplus
