@@ -25,6 +25,7 @@ enum account_effect {
 	ACCOUNT_NOTHING,
 	ACCOUNT_AUTHENTICATED, /* the connection is now user's, by session jti */
 	ACCOUNT_LEFT,          /* the connection's own session ended: it is nobody's now */
+	ACCOUNT_ENDED,         /* as that, and it is closed with 4401 */
 };
 
 /* hdr.buf: the frame for the client (never NULL). */

@@ -9,6 +9,7 @@
 #include "wire/server_frame.h"
 
 #define STORE_TIMEOUT_MS 10000
+#define AGAINS_MAX 3
 
 /* ---- answering ---- */
 
@@ -195,6 +196,16 @@ bool op_has_session(struct cx_ctx *ctx, struct account *a, struct account_op *op
 	        r->outcome == STORE_OK || r->outcome == STORE_NOT_FOUND ? ERROR_INVALID_TOKEN
 	                                                                : ERROR_SERVER_ERROR);
 	return false;
+}
+
+bool op_again(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+              const struct store_result *r)
+{
+	if (r->outcome != STORE_CHANGED || op->agains == AGAINS_MAX)
+		return false;
+	op->agains++;
+	op->again(ctx, a, op);
+	return true;
 }
 
 struct cx_buf *op_pack_bundle(struct account *a, const struct key_bundle_texts *texts,

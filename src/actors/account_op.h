@@ -36,6 +36,8 @@ struct account {
 typedef void step_fn(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                      const struct store_result *r);
 
+typedef void again_fn(struct cx_ctx *ctx, struct account *a, struct account_op *op);
+
 enum hash_what { HASH_MAKE, HASH_VERIFY, HASH_VERIFY_NOBODY };
 
 /* Comes back as ACCOUNT_HASHED. */
@@ -65,8 +67,11 @@ struct account_op {
 	struct uuid subject;   /* the user it is about */
 	struct uuid session;   /* the session it is about */
 	bool is_attempt;       /* counted as a login that may fail; see op_fail */
+	again_fn *again;       /* reads the user and goes on from there; see op_again */
+	uint8_t agains;
 	char username[STORE_NAME_MAX];
-	char hash[STORE_HASH_MAX];
+	char hash[STORE_HASH_MAX];     /* as read; the password was verified against it */
+	char new_hash[STORE_HASH_MAX]; /* of the same password, on its way to the store */
 };
 
 /* account_op.c: ends. */
@@ -96,6 +101,11 @@ bool op_is_granted(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                    const struct store_result *r);
 bool op_has_session(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                     const struct store_result *r);
+
+/* STORE_CHANGED: another request has set the password since `hash` was read.  Reads and verifies anew,
+ * for the password may be right all the same (a rehash); bounded.  false: that was not it. */
+bool op_again(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+              const struct store_result *r);
 
 /* account_op.c: small things. */
 struct wire_slice op_user(const struct account_op *op);
