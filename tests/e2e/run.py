@@ -8,7 +8,7 @@ from pathlib import Path
 
 import harness
 
-AREAS = ["accounts", "sessions", "keys", "frames", "sending", "order", "acks", "connections",
+AREAS = ["accounts", "sessions", "session_races", "keys", "frames", "sending", "order", "acks", "connections",
          "limits", "http", "restart", "faults", "tls", "commands", "top", "node"]
 
 
