@@ -9,6 +9,7 @@
 #include "wire/server_frame.h"
 
 #define STORE_TIMEOUT_MS 10000
+#define ENTER_MS 8000 /* then some time is left for the rest */
 #define AGAINS_MAX 3
 
 /* ---- answering ---- */
@@ -37,6 +38,8 @@ void op_finish(struct cx_ctx *ctx, struct account *a, struct account_op *op,
 	m->user = op->subject;
 	m->jti = op->session;
 	cx_answer(ctx, op->caller, &m->hdr);
+	if (op->has_entered)
+		hash_gate_leave(ctx, a->relay, op->id);
 	op_end(a, op);
 }
 
@@ -80,6 +83,38 @@ void op_ask(struct cx_ctx *ctx, struct account *a, struct account_op *op, struct
 		op->corr = 0;
 		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
 	}
+}
+
+static void enter_failed(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                         const struct store_result *r)
+{
+	(void)r;
+	op_fail(ctx, a, op, ERROR_SERVER_ERROR);
+}
+
+void op_enter(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+              enum hash_gate_for what, again_fn *entered)
+{
+	op->entered = entered;
+	op->step = enter_failed; /* late, or no answer */
+	op->has_entered = hash_gate_enter(ctx, a->relay, &op->origin, op->id, what, ENTER_MS,
+	                                  &op->corr) == CX_OK;
+	if (!op->has_entered) {
+		op->corr = 0;
+		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
+	}
+}
+
+void op_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                enum hash_gate_verdict verdict)
+{
+	if (verdict == HASH_GATE_OPEN) {
+		op->entered(ctx, a, op);
+		return;
+	}
+	op->has_entered = false;
+	op_fail(ctx, a, op,
+	        verdict == HASH_GATE_LIMITED ? ERROR_RATE_LIMIT_EXCEEDED : ERROR_SERVER_ERROR);
 }
 
 static void run_hash(struct cx_msg *msg)

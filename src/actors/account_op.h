@@ -4,12 +4,14 @@
  *
  * 1. An op is finished exactly once: op_finish (or op_fail) answers, wipes and frees it; it must not be
  *    touched after.  Every op_ask* may finish it, so it is the last thing a step does.
- * 2. Between two steps an op waits for exactly one answer: of the store (corr) or the offload pool.
+ * 2. Between two steps an op waits for exactly one answer: of the store or the gate (corr) or the
+ *    offload pool.
  * 3. Passwords live in the frame and in the job of the offload pool only; both are wiped. */
 #ifndef ACTORS_ACCOUNT_OP_H
 #define ACTORS_ACCOUNT_OP_H
 
 #include "actors/account.h"
+#include "actors/hash_gate.h"
 #include "actors/hub.h"
 #include "io/store.h"
 #include "wire/client_frame.h"
@@ -57,7 +59,7 @@ typedef void hashed_fn(struct cx_ctx *ctx, struct account *a, struct account_op 
 struct account_op {
 	struct account_op *next;
 	uint64_t id;
-	uint64_t corr; /* 0: not waiting for the store */
+	uint64_t corr; /* 0: not waiting for the store or the gate */
 	step_fn *step;
 	hashed_fn *hashed;
 	struct cx_caller caller;
@@ -67,7 +69,10 @@ struct account_op {
 	struct uuid subject;   /* the user it is about */
 	struct uuid session;   /* the session it is about */
 	bool is_attempt;       /* counted as a login that may fail; see op_fail */
-	again_fn *again;       /* reads the user and goes on from there; see op_again */
+	struct ws_origin origin;
+	bool has_entered;  /* or asked to: it has to leave */
+	again_fn *entered; /* goes on from the gate */
+	again_fn *again;   /* reads the user and goes on from there; see op_again */
 	uint8_t agains;
 	char username[STORE_NAME_MAX];
 	char hash[STORE_HASH_MAX];     /* as read; the password was verified against it */
@@ -84,6 +89,12 @@ void op_fail(struct cx_ctx *ctx, struct account *a, struct account_op *op,
 struct cx_buf *op_plain_frame(enum server_type type);
 
 /* account_op.c: questions; `step` or `hashed` takes the answer. */
+/* Before the first hash, and before anything is written: `entered` goes on when it is this address's
+ * turn, or the op fails. */
+void op_enter(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+              enum hash_gate_for what, again_fn *entered);
+void op_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                enum hash_gate_verdict verdict);
 void op_ask(struct cx_ctx *ctx, struct account *a, struct account_op *op, struct store_op *s,
             step_fn *step);
 void op_ask_hash(struct cx_ctx *ctx, struct account *a, struct account_op *op,

@@ -115,6 +115,12 @@ static void change_granted(struct cx_ctx *ctx, struct account *a, struct account
 		find_for_change(ctx, a, op);
 }
 
+static void change_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	op_ask_limit(ctx, a, op, "password", op_user(op),
+	             a->relay->max_password_changes_per_day, DAY_MS, change_granted);
+}
+
 static void change_session(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                            const struct store_result *r)
 {
@@ -131,8 +137,7 @@ static void change_session(struct cx_ctx *ctx, struct account *a, struct account
 	else if (f->old_password.len > PASSWORD_BYTES_MAX)
 		op_fail(ctx, a, op, ERROR_INVALID_PASSWORD);
 	else
-		op_ask_limit(ctx, a, op, "password", op_user(op),
-		             a->relay->max_password_changes_per_day, DAY_MS, change_granted);
+		op_enter(ctx, a, op, HASH_GATE_FOR_LOGIN, change_entered);
 }
 
 void op_change_password(struct cx_ctx *ctx, struct account *a, struct account_op *op)
@@ -194,6 +199,12 @@ static void delete_granted(struct cx_ctx *ctx, struct account *a, struct account
 		find_for_delete(ctx, a, op);
 }
 
+static void delete_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	op_ask_limit(ctx, a, op, "delete", op_user(op), a->relay->max_failed_logins,
+	             GUESS_WINDOW_MS, delete_granted);
+}
+
 static void delete_session(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                            const struct store_result *r)
 {
@@ -202,8 +213,7 @@ static void delete_session(struct cx_ctx *ctx, struct account *a, struct account
 	if (op->f.delete_account.password.len > PASSWORD_BYTES_MAX)
 		op_fail(ctx, a, op, ERROR_INVALID_PASSWORD);
 	else
-		op_ask_limit(ctx, a, op, "delete", op_user(op), a->relay->max_failed_logins,
-		             GUESS_WINDOW_MS, delete_granted);
+		op_enter(ctx, a, op, HASH_GATE_FOR_LOGIN, delete_entered);
 }
 
 void op_delete_account(struct cx_ctx *ctx, struct account *a, struct account_op *op)

@@ -91,6 +91,11 @@ static bool take_username(struct account_op *op, struct wire_slice name)
 	return true;
 }
 
+static void register_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	op_ask_hash(ctx, a, op, HASH_MAKE, op->f.reg.password, register_hashed);
+}
+
 void op_register(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 {
 	const struct client_register *reg = &op->f.reg;
@@ -105,7 +110,7 @@ void op_register(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 		if (verdict != KEY_BUNDLE_VALID)
 			op_fail(ctx, a, op, ERROR_INVALID_KEY_BUNDLE);
 		else
-			op_ask_hash(ctx, a, op, HASH_MAKE, reg->password, register_hashed);
+			op_enter(ctx, a, op, HASH_GATE_FOR_REGISTER, register_entered);
 	}
 }
 
@@ -219,17 +224,25 @@ static void login_granted(struct cx_ctx *ctx, struct account *a, struct account_
 	find_login(ctx, a, op);
 }
 
+static void login_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	const struct client_login *login = &op->f.login;
+
+	if (!take_username(op, login->username)) /* nobody has it */
+		op_ask_hash(ctx, a, op, HASH_VERIFY_NOBODY, login->password, login_verified);
+	else
+		op_ask_limit(ctx, a, op, "login", login->username, a->relay->max_failed_logins,
+		             LOGIN_WINDOW_MS, login_granted);
+}
+
 void op_login(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 {
 	const struct client_login *login = &op->f.login;
 
 	if (login->password.len > PASSWORD_BYTES_MAX)
 		op_fail(ctx, a, op, ERROR_INVALID_CREDENTIALS);
-	else if (!take_username(op, login->username)) /* nobody has it */
-		op_ask_hash(ctx, a, op, HASH_VERIFY_NOBODY, login->password, login_verified);
 	else
-		op_ask_limit(ctx, a, op, "login", login->username, a->relay->max_failed_logins,
-		             LOGIN_WINDOW_MS, login_granted);
+		op_enter(ctx, a, op, HASH_GATE_FOR_LOGIN, login_entered);
 }
 
 /* ---- connect, logout ---- */

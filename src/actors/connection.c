@@ -178,7 +178,7 @@ static void ask_account(struct cx_ctx *ctx, struct connection *c, struct cx_buf 
 	const bool is_live = c->phase == CONNECTION_LIVE;
 
 	if (account_request(ctx, c->relay, is_live ? &c->user : &nobody,
-	                    is_live ? &c->jti : &nobody, frame, ACCOUNT_MS,
+	                    is_live ? &c->jti : &nobody, &c->origin, frame, ACCOUNT_MS,
 	                    &c->account_corr) != CX_OK) {
 		connection_answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
 		connection_give_back(c, (uint32_t)cx_buf_len(frame));
@@ -484,6 +484,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 
 	c->relay = cc->context;
 	c->ws = cc->handle;
+	c->origin = cc->origin;
 	c->window_max = cc->window_bytes;
 	c->cursor.window = cc->window_bytes;
 	c->settles_end = &c->settles;

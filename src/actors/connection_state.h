@@ -42,6 +42,7 @@ struct held;
 struct connection {
 	const struct relay *relay;
 	struct ws_handle ws;
+	struct ws_origin origin;
 	struct uuid user, jti; /* of a NEW one: whose it was last, its cursor is kept */
 	enum connection_phase phase;
 	uint8_t is_draining;

@@ -148,6 +148,7 @@ void ws_established(struct ws_conn *c)
 		.handle = ws_conn_handle(c),
 		.context = a->settings->connection_context,
 		.window_bytes = a->settings->window_bytes,
+		.origin = c->origin,
 	};
 
 	c->phase = WS_OPEN;
@@ -270,6 +271,8 @@ void ws_head_readable(struct ws_conn *c)
 	}
 	ws_carry_drop(c);
 	ws_head_check((const char *)a->recv_buf, had + (size_t)n, &head);
+	if (head.forwarded != NULL)
+		ws_origin_forwarded(&c->origin, head.forwarded, head.forwarded_len);
 	on_head(c, a->recv_buf, had + (size_t)n, &head);
 }
 
@@ -298,7 +301,7 @@ static bool make_room(struct ws_adapter *a, uint64_t now_ms)
 	return true;
 }
 
-static void welcome(struct ws_adapter *a, int fd)
+static void welcome(struct ws_adapter *a, int fd, const struct ws_origin *origin)
 {
 	const int one = 1;
 	const uint64_t now_ms = cx_now_ms(a->ctx);
@@ -308,6 +311,7 @@ static void welcome(struct ws_adapter *a, int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c = ws_conn_new(a);
 	c->watch.fd = fd;
+	c->origin = *origin;
 	c->began_ms = now_ms;
 	c->phase = WS_HEAD;
 	c->counted = WS_COUNTED_HANDSHAKE;
@@ -337,18 +341,9 @@ static void set_listening(struct ws_adapter *a, unsigned events)
 }
 /* A system whose default is BBR paces every socket with a timer; on this machine's own loopback
  * (a proxy in front, tests) there is no path to spare, only the timer's cost. */
-static void spare_loopback(int fd, const struct sockaddr_storage *peer)
+static void spare_loopback(int fd, const struct ws_origin *peer)
 {
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)peer;
-	const uint8_t *b = v6->sin6_addr.s6_addr;
-	const bool is_loopback =
-		peer->ss_family == AF_INET
-			? ntohl(v4->sin_addr.s_addr) >> 24 == 127
-			: IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-				  (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && b[12] == 127);
-
-	if (is_loopback) /* refused: the default does */
+	if (peer->is_loopback) /* refused: the default does */
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
 
@@ -367,8 +362,10 @@ static void on_acceptable(struct loop_watch *watch, unsigned events)
 		                       SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
-			spare_loopback(fd, &peer);
-			welcome(a, fd);
+			const struct ws_origin origin = ws_origin_of(&peer);
+
+			spare_loopback(fd, &origin);
+			welcome(a, fd, &origin);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {

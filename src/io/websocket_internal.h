@@ -87,6 +87,7 @@ struct ws_conn {
 	uint8_t *carry;     /* received, not looked at yet */
 	struct cx_ref actor;
 	struct ws_parser parser;
+	struct ws_origin origin;
 	uint32_t out_sent; /* bytes of the first piece that the kernel has, header included */
 	uint32_t msg_len;
 	uint32_t carry_at, carry_len; /* the part of carry that is left */

@@ -23,6 +23,7 @@ static void set_up(void)
 	fixture_start();
 	client = fake();
 	account = spawn_at(&account_type, &conf);
+	relay.hash_gate = spawn_at(&hash_gate_type, NULL);
 }
 
 TestSuite(account, .init = set_up, .fini = fixture_end, .timeout = 60);
@@ -211,6 +212,31 @@ Test(account, a_password_that_changes_without_end_is_given_up)
 		write_asked(STORE_SESSION_PUT, STORE_CHANGED);
 	}
 	expect_answer("SERVER_ERROR");
+}
+
+/* ---- the gate ---- */
+
+Test(account, what_finds_no_place_at_the_gate_writes_nothing)
+{
+	for (int i = 0; i <= HASH_GATE_EACH; i++)
+		log_in();
+	expect_answer("SERVER_ERROR");
+	cr_assert_eq(count_got(client, ACCOUNT_ANSWER), 0);
+	cr_assert_eq(count_got(fake_writer, STORE_OP), HASH_GATE_IN_EACH);
+}
+
+Test(account, who_waits_too_long_at_the_gate_leaves_it)
+{
+	for (int i = 0; i < HASH_GATE_EACH; i++)
+		log_in();
+	cr_assert_eq(count_got(fake_writer, STORE_OP), HASH_GATE_IN_EACH);
+	skip_ms(8001);
+	cr_assert_eq(count_got(client, ACCOUNT_ANSWER), HASH_GATE_EACH - HASH_GATE_IN_EACH);
+	for (int i = 0; i < HASH_GATE_IN_EACH; i++)
+		write_asked(STORE_LIMIT_TAKE, STORE_FAILED); /* each makes room as it ends */
+	cr_assert_eq(count_got(client, ACCOUNT_ANSWER), HASH_GATE_EACH);
+	log_in();
+	cr_assert_eq(count_got(fake_writer, STORE_OP), 1);
 }
 
 /* ---- changePassword, deleteAccount ---- */

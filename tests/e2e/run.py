@@ -9,7 +9,7 @@ from pathlib import Path
 import harness
 
 AREAS = ["accounts", "sessions", "session_races", "keys", "frames", "sending", "order", "acks", "connections",
-         "limits", "http", "restart", "faults", "tls", "commands", "top", "node"]
+         "limits", "fairness", "http", "restart", "faults", "tls", "commands", "top", "node"]
 
 
 async def main():
