@@ -72,6 +72,7 @@ static void on_request(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	op->frame = cx_buf_ref(msg->buf);
 	op->user = m->user;
 	op->jti = m->jti;
+	op->origin = m->origin;
 	op->next = a->ops;
 	a->ops = op;
 	a->count++;
@@ -82,22 +83,39 @@ static void on_request(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		begin(ctx, a, op);
 }
 
-static void take_answer(struct cx_ctx *ctx, struct account *a, uint64_t corr,
-                        const struct store_result *r)
+/* Its answer is here; NULL: nobody waits for it. */
+static struct account_op *op_waiting_for(const struct account *a, uint64_t corr)
 {
 	struct account_op *op = a->ops;
 
 	while (op != NULL && op->corr != corr)
 		op = op->next;
-	if (op == NULL)
-		return;
-	op->corr = 0;
-	op->step(ctx, a, op, r);
+	if (op != NULL)
+		op->corr = 0;
+	return op;
+}
+
+static void take_answer(struct cx_ctx *ctx, struct account *a, uint64_t corr,
+                        const struct store_result *r)
+{
+	struct account_op *op = op_waiting_for(a, corr);
+
+	if (op != NULL)
+		op->step(ctx, a, op, r);
 }
 
 static void on_store(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	take_answer(ctx, state, msg->corr, CX_MSG_AS(struct store_result, msg));
+}
+
+static void on_entered(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct account *a = state;
+	struct account_op *op = op_waiting_for(a, msg->corr);
+
+	if (op != NULL)
+		op_entered(ctx, a, op, CX_MSG_AS(struct hash_gate_entered, msg)->verdict);
 }
 
 static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -144,6 +162,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 static const struct cx_handler handlers[] = {
 	CX_ON(ACCOUNT_REQUEST, struct account_request_msg, on_request),
 	CX_ON(ACCOUNT_HASHED, struct account_hash_job, on_hashed),
+	CX_ON(HASH_GATE_ENTERED, struct hash_gate_entered, on_entered),
 	CX_ON(STORE_RESULT, struct store_result, on_store),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 };
@@ -162,13 +181,15 @@ const struct cx_actor_type account_type = {
 
 enum cx_err account_request(struct cx_ctx *ctx, const struct relay *relay,
                             const struct uuid *user, const struct uuid *jti,
-                            struct cx_buf *frame, uint32_t timeout_ms, uint64_t *corr)
+                            const struct ws_origin *origin, struct cx_buf *frame,
+                            uint32_t timeout_ms, uint64_t *corr)
 {
 	struct account_request_msg *m =
 		CX_MSG_NEW(ctx, ACCOUNT_REQUEST, struct account_request_msg);
 
 	m->user = *user;
 	m->jti = *jti;
+	m->origin = *origin;
 	m->hdr.buf = cx_buf_ref(frame);
 	return cx_ask(ctx, relay->accounts[cx_worker_index(ctx)], &m->hdr, timeout_ms, corr);
 }

@@ -9,6 +9,8 @@
 #include "wire/server_frame.h"
 
 #define STORE_TIMEOUT_MS 10000
+#define ENTER_MS 8000 /* then some time is left for the rest */
+#define AGAINS_MAX 3
 
 /* ---- answering ---- */
 
@@ -36,6 +38,8 @@ void op_finish(struct cx_ctx *ctx, struct account *a, struct account_op *op,
 	m->user = op->subject;
 	m->jti = op->session;
 	cx_answer(ctx, op->caller, &m->hdr);
+	if (op->has_entered)
+		hash_gate_leave(ctx, a->relay, op->id);
 	op_end(a, op);
 }
 
@@ -79,6 +83,38 @@ void op_ask(struct cx_ctx *ctx, struct account *a, struct account_op *op, struct
 		op->corr = 0;
 		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
 	}
+}
+
+static void enter_failed(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                         const struct store_result *r)
+{
+	(void)r;
+	op_fail(ctx, a, op, ERROR_SERVER_ERROR);
+}
+
+void op_enter(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+              enum hash_gate_for what, again_fn *entered)
+{
+	op->entered = entered;
+	op->step = enter_failed; /* late, or no answer */
+	op->has_entered = hash_gate_enter(ctx, a->relay, &op->origin, op->id, what, ENTER_MS,
+	                                  &op->corr) == CX_OK;
+	if (!op->has_entered) {
+		op->corr = 0;
+		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
+	}
+}
+
+void op_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                enum hash_gate_verdict verdict)
+{
+	if (verdict == HASH_GATE_OPEN) {
+		op->entered(ctx, a, op);
+		return;
+	}
+	op->has_entered = false;
+	op_fail(ctx, a, op,
+	        verdict == HASH_GATE_LIMITED ? ERROR_RATE_LIMIT_EXCEEDED : ERROR_SERVER_ERROR);
 }
 
 static void run_hash(struct cx_msg *msg)
@@ -195,6 +231,16 @@ bool op_has_session(struct cx_ctx *ctx, struct account *a, struct account_op *op
 	        r->outcome == STORE_OK || r->outcome == STORE_NOT_FOUND ? ERROR_INVALID_TOKEN
 	                                                                : ERROR_SERVER_ERROR);
 	return false;
+}
+
+bool op_again(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+              const struct store_result *r)
+{
+	if (r->outcome != STORE_CHANGED || op->agains == AGAINS_MAX)
+		return false;
+	op->agains++;
+	op->again(ctx, a, op);
+	return true;
 }
 
 struct cx_buf *op_pack_bundle(struct account *a, const struct key_bundle_texts *texts,

@@ -4,12 +4,14 @@
  *
  * 1. An op is finished exactly once: op_finish (or op_fail) answers, wipes and frees it; it must not be
  *    touched after.  Every op_ask* may finish it, so it is the last thing a step does.
- * 2. Between two steps an op waits for exactly one answer: of the store (corr) or the offload pool.
+ * 2. Between two steps an op waits for exactly one answer: of the store or the gate (corr) or the
+ *    offload pool.
  * 3. Passwords live in the frame and in the job of the offload pool only; both are wiped. */
 #ifndef ACTORS_ACCOUNT_OP_H
 #define ACTORS_ACCOUNT_OP_H
 
 #include "actors/account.h"
+#include "actors/hash_gate.h"
 #include "actors/hub.h"
 #include "io/store.h"
 #include "wire/client_frame.h"
@@ -36,6 +38,8 @@ struct account {
 typedef void step_fn(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                      const struct store_result *r);
 
+typedef void again_fn(struct cx_ctx *ctx, struct account *a, struct account_op *op);
+
 enum hash_what { HASH_MAKE, HASH_VERIFY, HASH_VERIFY_NOBODY };
 
 /* Comes back as ACCOUNT_HASHED. */
@@ -55,7 +59,7 @@ typedef void hashed_fn(struct cx_ctx *ctx, struct account *a, struct account_op 
 struct account_op {
 	struct account_op *next;
 	uint64_t id;
-	uint64_t corr; /* 0: not waiting for the store */
+	uint64_t corr; /* 0: not waiting for the store or the gate */
 	step_fn *step;
 	hashed_fn *hashed;
 	struct cx_caller caller;
@@ -65,8 +69,14 @@ struct account_op {
 	struct uuid subject;   /* the user it is about */
 	struct uuid session;   /* the session it is about */
 	bool is_attempt;       /* counted as a login that may fail; see op_fail */
+	struct ws_origin origin;
+	bool has_entered;  /* or asked to: it has to leave */
+	again_fn *entered; /* goes on from the gate */
+	again_fn *again;   /* reads the user and goes on from there; see op_again */
+	uint8_t agains;
 	char username[STORE_NAME_MAX];
-	char hash[STORE_HASH_MAX];
+	char hash[STORE_HASH_MAX];     /* as read; the password was verified against it */
+	char new_hash[STORE_HASH_MAX]; /* of the same password, on its way to the store */
 };
 
 /* account_op.c: ends. */
@@ -79,6 +89,12 @@ void op_fail(struct cx_ctx *ctx, struct account *a, struct account_op *op,
 struct cx_buf *op_plain_frame(enum server_type type);
 
 /* account_op.c: questions; `step` or `hashed` takes the answer. */
+/* Before the first hash, and before anything is written: `entered` goes on when it is this address's
+ * turn, or the op fails. */
+void op_enter(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+              enum hash_gate_for what, again_fn *entered);
+void op_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                enum hash_gate_verdict verdict);
 void op_ask(struct cx_ctx *ctx, struct account *a, struct account_op *op, struct store_op *s,
             step_fn *step);
 void op_ask_hash(struct cx_ctx *ctx, struct account *a, struct account_op *op,
@@ -96,6 +112,11 @@ bool op_is_granted(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                    const struct store_result *r);
 bool op_has_session(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                     const struct store_result *r);
+
+/* STORE_CHANGED: another request has set the password since `hash` was read.  Reads and verifies anew,
+ * for the password may be right all the same (a rehash); bounded.  false: that was not it. */
+bool op_again(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+              const struct store_result *r);
 
 /* account_op.c: small things. */
 struct wire_slice op_user(const struct account_op *op);

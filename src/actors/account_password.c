@@ -11,17 +11,37 @@
 #define DAY_MS INT64_C(86400000)
 #define GUESS_WINDOW_MS INT64_C(900000)
 
+static void ask_user(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                     step_fn *step)
+{
+	struct store_op *s = store_op_new(ctx, STORE_USER_BY_ID);
+
+	s->user = op->subject;
+	op_ask(ctx, a, op, s, step);
+}
+
 /* ---- changePassword ---- */
+
+/* The token's session stays; the asking connection may have another one. */
+static enum account_effect change_effect(const struct account_op *op)
+{
+	return uuid_equal(&op->user, &op->subject) && !uuid_equal(&op->jti, &op->session)
+	               ? ACCOUNT_ENDED
+	               : ACCOUNT_NOTHING;
+}
 
 static void password_set(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                          const struct store_result *r)
 {
+	if (op_again(ctx, a, op, r))
+		return;
 	if (r->outcome != STORE_OK) {
 		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
 		return;
 	}
 	op_kick(ctx, a, op, HUB_KICK_OTHERS);
-	op_finish(ctx, a, op, op_plain_frame(SERVER_CHANGE_PASSWORD_SUCCESS), ACCOUNT_NOTHING);
+	op_finish(ctx, a, op, op_plain_frame(SERVER_CHANGE_PASSWORD_SUCCESS),
+	          change_effect(op));
 }
 
 static void change_hashed(struct cx_ctx *ctx, struct account *a, struct account_op *op,
@@ -37,6 +57,7 @@ static void change_hashed(struct cx_ctx *ctx, struct account *a, struct account_
 	s->user = op->subject;
 	s->jti = op->session;
 	memcpy(s->hash, job->hash, sizeof(s->hash));
+	memcpy(s->was_hash, op->hash, sizeof(s->was_hash));
 	op_ask(ctx, a, op, s, password_set);
 }
 
@@ -57,15 +78,6 @@ static void change_verified(struct cx_ctx *ctx, struct account *a, struct accoun
 	if (is_right(ctx, a, op, job))
 		op_ask_hash(ctx, a, op, HASH_MAKE, op->f.change_password.new_password,
 		            change_hashed);
-}
-
-static void ask_user(struct cx_ctx *ctx, struct account *a, struct account_op *op,
-                     step_fn *step)
-{
-	struct store_op *s = store_op_new(ctx, STORE_USER_BY_ID);
-
-	s->user = op->subject;
-	op_ask(ctx, a, op, s, step);
 }
 
 /* false: answered. */
@@ -90,11 +102,23 @@ static void change_found(struct cx_ctx *ctx, struct account *a, struct account_o
 		            change_verified);
 }
 
+static void find_for_change(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	op->again = find_for_change;
+	ask_user(ctx, a, op, change_found);
+}
+
 static void change_granted(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                            const struct store_result *r)
 {
 	if (op_is_granted(ctx, a, op, r))
-		ask_user(ctx, a, op, change_found);
+		find_for_change(ctx, a, op);
+}
+
+static void change_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	op_ask_limit(ctx, a, op, "password", op_user(op),
+	             a->relay->max_password_changes_per_day, DAY_MS, change_granted);
 }
 
 static void change_session(struct cx_ctx *ctx, struct account *a, struct account_op *op,
@@ -113,8 +137,7 @@ static void change_session(struct cx_ctx *ctx, struct account *a, struct account
 	else if (f->old_password.len > PASSWORD_BYTES_MAX)
 		op_fail(ctx, a, op, ERROR_INVALID_PASSWORD);
 	else
-		op_ask_limit(ctx, a, op, "password", op_user(op),
-		             a->relay->max_password_changes_per_day, DAY_MS, change_granted);
+		op_enter(ctx, a, op, HASH_GATE_FOR_LOGIN, change_entered);
 }
 
 void op_change_password(struct cx_ctx *ctx, struct account *a, struct account_op *op)
@@ -130,6 +153,8 @@ void op_change_password(struct cx_ctx *ctx, struct account *a, struct account_op
 static void account_deleted(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                             const struct store_result *r)
 {
+	if (op_again(ctx, a, op, r))
+		return;
 	if (r->outcome != STORE_OK) {
 		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
 		return;
@@ -148,6 +173,7 @@ static void delete_verified(struct cx_ctx *ctx, struct account *a, struct accoun
 		return;
 	s = store_op_new(ctx, STORE_USER_DELETE);
 	s->user = op->subject;
+	memcpy(s->was_hash, op->hash, sizeof(s->was_hash));
 	op_ask(ctx, a, op, s, account_deleted);
 }
 
@@ -159,12 +185,24 @@ static void delete_found(struct cx_ctx *ctx, struct account *a, struct account_o
 		            delete_verified);
 }
 
+static void find_for_delete(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	op->again = find_for_delete;
+	ask_user(ctx, a, op, delete_found);
+}
+
 /* Guessing the password here is as limited as at login. */
 static void delete_granted(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                            const struct store_result *r)
 {
 	if (op_is_granted(ctx, a, op, r))
-		ask_user(ctx, a, op, delete_found);
+		find_for_delete(ctx, a, op);
+}
+
+static void delete_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	op_ask_limit(ctx, a, op, "delete", op_user(op), a->relay->max_failed_logins,
+	             GUESS_WINDOW_MS, delete_granted);
 }
 
 static void delete_session(struct cx_ctx *ctx, struct account *a, struct account_op *op,
@@ -175,8 +213,7 @@ static void delete_session(struct cx_ctx *ctx, struct account *a, struct account
 	if (op->f.delete_account.password.len > PASSWORD_BYTES_MAX)
 		op_fail(ctx, a, op, ERROR_INVALID_PASSWORD);
 	else
-		op_ask_limit(ctx, a, op, "delete", op_user(op), a->relay->max_failed_logins,
-		             GUESS_WINDOW_MS, delete_granted);
+		op_enter(ctx, a, op, HASH_GATE_FOR_LOGIN, delete_entered);
 }
 
 void op_delete_account(struct cx_ctx *ctx, struct account *a, struct account_op *op)

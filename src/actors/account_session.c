@@ -91,6 +91,11 @@ static bool take_username(struct account_op *op, struct wire_slice name)
 	return true;
 }
 
+static void register_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	op_ask_hash(ctx, a, op, HASH_MAKE, op->f.reg.password, register_hashed);
+}
+
 void op_register(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 {
 	const struct client_register *reg = &op->f.reg;
@@ -105,7 +110,7 @@ void op_register(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 		if (verdict != KEY_BUNDLE_VALID)
 			op_fail(ctx, a, op, ERROR_INVALID_KEY_BUNDLE);
 		else
-			op_ask_hash(ctx, a, op, HASH_MAKE, reg->password, register_hashed);
+			op_enter(ctx, a, op, HASH_GATE_FOR_REGISTER, register_entered);
 	}
 }
 
@@ -116,7 +121,7 @@ static void logged_in(struct cx_ctx *ctx, struct account *a, struct account_op *
 {
 	if (r->outcome == STORE_OK)
 		answer_session(ctx, a, op, SERVER_LOGIN_SUCCESS);
-	else
+	else if (!op_again(ctx, a, op, r))
 		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
 }
 
@@ -128,14 +133,17 @@ static void put_session(struct cx_ctx *ctx, struct account *a, struct account_op
 	s->user = op->subject;
 	s->jti = op->session;
 	s->ttl_ms = a->relay->session_ttl_ms;
+	memcpy(s->was_hash, op->hash, sizeof(s->was_hash));
 	op_ask(ctx, a, op, s, logged_in);
 }
 
-/* Neither the reset of the counter nor a new hash decides about the login. */
+/* Neither the reset of the counter nor a new hash decides about the login: put_session asks whether
+ * the password is still the one that was verified. */
 static void after_rehash(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                          const struct store_result *r)
 {
-	(void)r;
+	if (r->outcome == STORE_OK)
+		memcpy(op->hash, op->new_hash, sizeof(op->hash));
 	put_session(ctx, a, op);
 }
 
@@ -148,9 +156,11 @@ static void rehashed(struct cx_ctx *ctx, struct account *a, struct account_op *o
 		put_session(ctx, a, op);
 		return;
 	}
+	memcpy(op->new_hash, job->hash, sizeof(op->new_hash));
 	s = store_op_new(ctx, STORE_PASSWORD_SET);
 	s->user = op->subject;
 	memcpy(s->hash, job->hash, sizeof(s->hash));
+	memcpy(s->was_hash, op->hash, sizeof(s->was_hash));
 	op_ask(ctx, a, op, s, after_rehash);
 }
 
@@ -196,17 +206,33 @@ static void login_found(struct cx_ctx *ctx, struct account *a, struct account_op
 	}
 }
 
+static void find_login(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	struct store_op *s = store_op_new(ctx, STORE_USER_BY_NAME);
+
+	op->again = find_login;
+	memcpy(s->text, op->username, sizeof(s->text));
+	op_ask(ctx, a, op, s, login_found);
+}
+
 static void login_granted(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                           const struct store_result *r)
 {
-	struct store_op *s;
-
 	if (!op_is_granted(ctx, a, op, r))
 		return;
 	op->is_attempt = a->relay->max_failed_logins > 0;
-	s = store_op_new(ctx, STORE_USER_BY_NAME);
-	memcpy(s->text, op->username, sizeof(s->text));
-	op_ask(ctx, a, op, s, login_found);
+	find_login(ctx, a, op);
+}
+
+static void login_entered(struct cx_ctx *ctx, struct account *a, struct account_op *op)
+{
+	const struct client_login *login = &op->f.login;
+
+	if (!take_username(op, login->username)) /* nobody has it */
+		op_ask_hash(ctx, a, op, HASH_VERIFY_NOBODY, login->password, login_verified);
+	else
+		op_ask_limit(ctx, a, op, "login", login->username, a->relay->max_failed_logins,
+		             LOGIN_WINDOW_MS, login_granted);
 }
 
 void op_login(struct cx_ctx *ctx, struct account *a, struct account_op *op)
@@ -215,11 +241,8 @@ void op_login(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 
 	if (login->password.len > PASSWORD_BYTES_MAX)
 		op_fail(ctx, a, op, ERROR_INVALID_CREDENTIALS);
-	else if (!take_username(op, login->username)) /* nobody has it */
-		op_ask_hash(ctx, a, op, HASH_VERIFY_NOBODY, login->password, login_verified);
 	else
-		op_ask_limit(ctx, a, op, "login", login->username, a->relay->max_failed_logins,
-		             LOGIN_WINDOW_MS, login_granted);
+		op_enter(ctx, a, op, HASH_GATE_FOR_LOGIN, login_entered);
 }
 
 /* ---- connect, logout ---- */

@@ -17,6 +17,7 @@
 #include "actors/gateway.h"
 #include "actors/hub.h"
 #include "io/inbox.h"
+#include "io/store.h"
 #include "io/websocket.h"
 #include "wire/client_frame.h"
 #include "wire/server_frame.h"
@@ -65,6 +66,7 @@ static void close_with(struct cx_ctx *ctx, struct connection *c, uint16_t code,
 		return;
 	if (c->phase == CONNECTION_LIVE)
 		cursor_stop(ctx, c);
+	session_forget(ctx, c);
 	c->phase = CONNECTION_CLOSING;
 	err = ws_close(ctx, c->ws, code, reason);
 	(void)err; /* the socket is gone: WS_CLOSED is on its way */
@@ -176,7 +178,7 @@ static void ask_account(struct cx_ctx *ctx, struct connection *c, struct cx_buf 
 	const bool is_live = c->phase == CONNECTION_LIVE;
 
 	if (account_request(ctx, c->relay, is_live ? &c->user : &nobody,
-	                    is_live ? &c->jti : &nobody, frame, ACCOUNT_MS,
+	                    is_live ? &c->jti : &nobody, &c->origin, frame, ACCOUNT_MS,
 	                    &c->account_corr) != CX_OK) {
 		connection_answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
 		connection_give_back(c, (uint32_t)cx_buf_len(frame));
@@ -282,23 +284,52 @@ static void take_held(struct cx_ctx *ctx, struct connection *c)
 	}
 }
 
+static void leave(struct cx_ctx *ctx, struct connection *c)
+{
+	cursor_stop(ctx, c);
+	session_forget(ctx, c);
+	c->jti = (struct uuid){ 0 }; /* a kick that is on its way means the past */
+	c->phase = CONNECTION_NEW;
+	c->began_ms = cx_now_ms(ctx);
+	connection_tick_in(ctx, c, AUTH_MS);
+}
+
+/* The user it was already goes on where the cursor is: what was sent does not come twice. */
 static void become(struct cx_ctx *ctx, struct connection *c, const struct account_answer *m)
 {
+	const bool is_same = uuid_equal(&c->user, &m->user);
+
 	if (m->effect == ACCOUNT_NOTHING)
 		return;
-	if (c->phase == CONNECTION_LIVE) {
-		cursor_stop(ctx, c);
-		c->phase = CONNECTION_NEW;
-		c->began_ms = cx_now_ms(ctx);
-		connection_tick_in(ctx, c, AUTH_MS);
+	if (m->effect == ACCOUNT_ENDED) {
+		close_with(ctx, c, 4401, "session ended");
+		return;
 	}
+	if (c->phase == CONNECTION_LIVE && !(is_same && m->effect == ACCOUNT_AUTHENTICATED))
+		leave(ctx, c);
 	if (m->effect != ACCOUNT_AUTHENTICATED)
 		return;
-	c->user = m->user;
+	session_forget(ctx, c);
 	c->jti = m->jti;
+	c->user = m->user;
 	c->phase = CONNECTION_LIVE;
 	c->last_pong_ms = cx_now_ms(ctx);
-	cursor_start(ctx, c);
+	cursor_start(ctx, c, is_same ? CURSOR_GO_ON : CURSOR_ANEW);
+	session_look(ctx, c); /* after the join: connection_session.c, 1 */
+}
+
+static bool is_too_late(const struct cx_ctx *ctx, const struct connection *c)
+{
+	return c->phase == CONNECTION_NEW && cx_now_ms(ctx) - c->began_ms >= AUTH_MS;
+}
+
+/* A request is done.  Those that wait behind it do not prolong the time to authenticate. */
+static void go_on(struct cx_ctx *ctx, struct connection *c)
+{
+	if (is_too_late(ctx, c))
+		close_with(ctx, c, 4401, "not authenticated in time");
+	else
+		take_held(ctx, c);
 }
 
 static void on_account(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -312,7 +343,7 @@ static void on_account(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	if (c->phase != CONNECTION_CLOSING) {
 		answer(ctx, c, cx_buf_ref(msg->buf));
 		become(ctx, c, CX_MSG_AS(struct account_answer, msg));
-		take_held(ctx, c);
+		go_on(ctx, c);
 	}
 	close_when_drained(ctx, c);
 }
@@ -325,13 +356,17 @@ static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		connection_tick_in(ctx, c, 1000);
 		return;
 	}
-	if (ack_settled(ctx, c, msg->corr, false)) {
+	if (session_on_error(ctx, c, msg)) {
+		/* asked again later */
+	} else if (ack_settled(ctx, c, msg->corr, false)) {
 		/* told */
 	} else if (c->is_busy && msg->corr == c->account_corr) {
 		c->is_busy = 0;
 		connection_give_back(c, c->busy_frame_bytes);
 		connection_answer_error(ctx, c, ERROR_SERVER_ERROR, NULL, wire_slice(NULL, 0));
-		take_held(ctx, c);
+		if (c->phase == CONNECTION_LIVE)
+			session_doubt(ctx, c);
+		go_on(ctx, c);
 	} else { /* inv. 3 */
 		c->sends--;
 		close_with(ctx, c, 1011, "no answer from the server");
@@ -363,7 +398,7 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)msg;
 	if (c->phase == CONNECTION_CLOSING)
 		return;
-	if (c->phase == CONNECTION_NEW && now_ms - c->began_ms >= AUTH_MS && !c->is_busy) {
+	if (is_too_late(ctx, c) && !c->is_busy) {
 		close_with(ctx, c, 4401, "not authenticated in time");
 		return;
 	}
@@ -381,8 +416,10 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		connection_ping(ctx, c);
 	}
 	/* A lost push shows here at the latest. */
-	if (c->phase == CONNECTION_LIVE)
+	if (c->phase == CONNECTION_LIVE) {
 		cursor_read_on(ctx, c);
+		session_look(ctx, c);
+	}
 	connection_tick_in(ctx, c, PING_MS);
 	connection_tick_in(ctx, c, c->last_pong_ms + PONG_MS - now_ms);
 	if (c->held != NULL)
@@ -397,12 +434,22 @@ static void on_pong(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	cursor_on_pong(ctx, c, CX_MSG_AS(struct ws_pong_in, msg)->number);
 }
 
+static void on_session(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	if (session_is_over(ctx, state, msg))
+		close_with(ctx, state, 4401, "session ended");
+}
+
 /* ---- the end ---- */
 
 static void on_kicked(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	const uint16_t code = CX_MSG_AS(struct hub_kicked, msg)->code;
+	const struct hub_kicked *m = CX_MSG_AS(struct hub_kicked, msg);
+	const struct connection *c = state;
+	const uint16_t code = m->code;
 
+	if (!uuid_equal(&m->user, &c->user) || !uuid_equal(&m->jti, &c->jti))
+		return;   /* late: it is another's by now, and joined again as that */
 	if (code == 4409) /* for clients that do not see close codes */
 		connection_answer_error(ctx, state, ERROR_TOO_MANY_CONNECTIONS, NULL,
 		                        wire_slice(NULL, 0));
@@ -425,6 +472,7 @@ static void on_closed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)msg;
 	if (c->phase == CONNECTION_LIVE)
 		cursor_stop(ctx, c);
+	session_forget(ctx, c);
 	c->phase = CONNECTION_CLOSING;
 	cx_stop(ctx);
 }
@@ -436,6 +484,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 
 	c->relay = cc->context;
 	c->ws = cc->handle;
+	c->origin = cc->origin;
 	c->window_max = cc->window_bytes;
 	c->cursor.window = cc->window_bytes;
 	c->settles_end = &c->settles;
@@ -479,6 +528,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(INBOX_SETTLED, struct inbox_settled, on_settled),
 	CX_ON(GATEWAY_OUTCOME, struct gateway_outcome, on_outcome),
 	CX_ON(ACCOUNT_ANSWER, struct account_answer, on_account),
+	CX_ON(STORE_RESULT, struct store_result, on_session),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_tick),
 	CX_ON(HUB_KICKED, struct hub_kicked, on_kicked),

@@ -12,11 +12,18 @@
 #define CONFIRM_MS 100   /* or so often, when there are fewer */
 #define RETRY_MS 1000
 
-void cursor_start(struct cx_ctx *ctx, struct connection *c)
+/* What the hub knew of confirmed receipts went with a leave before this: a kept cursor confirms its
+ * receipts again. */
+void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin begin)
 {
 	enum cx_err err;
 
-	c->cursor = (struct cursor){ .window = c->cursor.window };
+	if (begin == CURSOR_ANEW)
+		c->cursor = (struct cursor){ .window = c->cursor.window };
+	c->cursor.confirming = 0;
+	c->cursor.unconfirmed = c->cursor.receipt > 0;
+	if (c->cursor.unconfirmed > 0)
+		connection_tick_in(ctx, c, CONFIRM_MS);
 	err = hub_join(ctx, c->relay, &c->user, &c->jti);
 	(void)err; /* only at the runtime's end */
 	cursor_read_on(ctx, c);
@@ -106,7 +113,8 @@ void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	struct cursor *cur = &c->cursor;
 	const struct inbox_item *item = &CX_MSG_AS(struct hub_push, msg)->item;
 
-	if (c->phase != CONNECTION_LIVE || item->id <= cur->sent)
+	if (c->phase != CONNECTION_LIVE || item->id <= cur->sent ||
+	    !uuid_equal(&item->owner, &c->user)) /* late, of whom this was before */
 		return;
 	if (item->id > cur->seen)
 		cur->seen = item->id;

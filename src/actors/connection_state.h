@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* State of a connection, shared by its parts: connection.c (the client's requests), connection_held.c
- * (those that wait behind an account request), connection_ack.c (acknowledgements and pings) and
- * connection_cursor.c (the way of the inbox to the client).  Nobody else includes this. */
+ * (those that wait behind an account request), connection_ack.c (acknowledgements and pings),
+ * connection_session.c (does the session still exist) and connection_cursor.c (the way of the inbox
+ * to the client).  Nobody else includes this. */
 #ifndef ACTORS_CONNECTION_STATE_H
 #define ACTORS_CONNECTION_STATE_H
 
@@ -41,7 +42,8 @@ struct held;
 struct connection {
 	const struct relay *relay;
 	struct ws_handle ws;
-	struct uuid user, jti;
+	struct ws_origin origin;
+	struct uuid user, jti; /* of a NEW one: whose it was last, its cursor is kept */
 	enum connection_phase phase;
 	uint8_t is_draining;
 	uint8_t is_busy;      /* an account request is on its way, */
@@ -51,6 +53,8 @@ struct connection {
 	uint32_t drain_jitter_ms;
 	uint32_t done_frames, done_bytes; /* to give back at the end of the turn */
 	uint64_t account_corr;
+	uint64_t session_corr;   /* not 0: the store is asked whether the session lives */
+	uint64_t session_due_ms; /* when it is asked next */
 	uint32_t busy_frame_bytes;
 	uint64_t ping_number;
 	uint64_t last_pong_ms, pinged_ms, began_ms;
@@ -62,8 +66,9 @@ struct connection {
 	struct cx_timer tick;
 };
 
-/* connection_cursor.c */
-void cursor_start(struct cx_ctx *ctx, struct connection *c);
+/* connection_cursor.c: joins the hub and reads on. */
+enum cursor_begin { CURSOR_ANEW, CURSOR_GO_ON };
+void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin begin);
 void cursor_stop(struct cx_ctx *ctx, struct connection *c);
 /* Something may wait: read on, unless a read is on its way or the window is closed. */
 void cursor_read_on(struct cx_ctx *ctx, struct connection *c);
@@ -75,6 +80,16 @@ void cursor_on_credit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 /* Receipts that were sent: find out by a ping whether they have arrived. */
 void cursor_confirm(struct cx_ctx *ctx, struct connection *c);
 void cursor_on_pong(struct cx_ctx *ctx, struct connection *c, uint64_t number);
+
+/* connection_session.c: ask about the session when it is time; forget what was asked. */
+void session_look(struct cx_ctx *ctx, struct connection *c);
+void session_forget(struct cx_ctx *ctx, struct connection *c);
+/* Something may have ended it: ask soon. */
+void session_doubt(struct cx_ctx *ctx, struct connection *c);
+/* The store's answer; true: the session is no more. */
+bool session_is_over(struct cx_ctx *ctx, struct connection *c, const struct cx_msg *msg);
+/* false: this error answered something else. */
+bool session_on_error(struct cx_ctx *ctx, struct connection *c, const struct cx_msg *msg);
 
 /* connection_ack.c */
 void ack_take(struct cx_ctx *ctx, struct connection *c, const struct client_frame *f,

@@ -37,14 +37,17 @@ static void push(struct cx_ctx *ctx, struct cx_ref to, const struct inbox_item *
 	(void)err;
 }
 
-static void kick(struct cx_ctx *ctx, struct cx_ref to, uint16_t code)
+static void kick(struct cx_ctx *ctx, const struct user *u, const struct member *member,
+                 uint16_t code)
 {
 	struct hub_kicked *m = CX_MSG_NEW(ctx, HUB_KICKED, struct hub_kicked);
 	enum cx_err err;
 
+	m->user = u->id;
+	m->jti = member->jti;
 	m->code = code;
-	err = cx_send_reserved(ctx, to, &m->hdr); /* one for each member and reason */
-	(void)err;                                /* it closed by itself meanwhile */
+	err = cx_send_reserved(ctx, member->ref, &m->hdr); /* one for each member and reason */
+	(void)err;                                         /* it closed by itself meanwhile */
 }
 
 static void remove_at(struct user *u, uint32_t i)
@@ -81,11 +84,18 @@ static void on_join(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	const struct hub_join_msg *m = CX_MSG_AS(struct hub_join_msg, msg);
 	struct hub *hub = state;
-	struct user *u = user_for_join(hub, &m->user);
+	struct user *u = uuid_map_get(&hub->users, &m->user);
 
+	for (uint32_t i = 0; u != NULL && i < u->count; i++) {
+		if (!cx_ref_is(u->members[i].ref, msg->from))
+			continue;
+		u->members[i].jti = m->jti;
+		return;
+	}
+	u = user_for_join(hub, &m->user);
 	u->members[u->count++] = (struct member){ .ref = msg->from, .jti = m->jti };
 	while (u->count > hub->relay->max_connections_per_user) {
-		kick(ctx, u->members[0].ref, 4409);
+		kick(ctx, u, &u->members[0], 4409);
 		remove_at(u, 0);
 	}
 }
@@ -154,7 +164,7 @@ static void on_kick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		    (m->what == HUB_KICK_OTHERS && is_session) ||
 		    cx_ref_is(member->ref, m->except))
 			continue;
-		kick(ctx, member->ref, m->code);
+		kick(ctx, u, member, m->code);
 		remove_at(u, i);
 	}
 	if (u != NULL)

@@ -22,16 +22,18 @@ struct hub_push {
 	struct inbox_item item;
 };
 
-/* HUB_KICKED: close with this code. */
+/* HUB_KICKED: close with this code, unless the connection has become another's since: it joined as
+ * user by session jti. */
 struct hub_kicked {
 	struct cx_msg hdr;
+	struct uuid user, jti;
 	uint16_t code;
 };
 
 extern const struct cx_actor_type hub_type; /* conf: struct relay_conf */
 
 /* The calling connection is authenticated as user.  Over the limit the user's oldest is kicked
- * with 4409. */
+ * with 4409.  One that is there already keeps its place and changes its session. */
 CX_NODISCARD enum cx_err hub_join(struct cx_ctx *ctx, const struct relay *relay,
                                   const struct uuid *user, const struct uuid *jti);
 CX_NODISCARD enum cx_err hub_leave(struct cx_ctx *ctx, const struct relay *relay,

@@ -48,6 +48,7 @@ struct relay {
 	struct cx_ref accounts[RELAY_WORKERS_MAX];
 	struct cx_ref fronts[RELAY_WORKERS_MAX]; /* HTTP */
 
+	struct cx_ref hash_gate; /* one for all */
 	struct cx_ref log;
 	struct cx_ref log_reader;
 	struct store store;

@@ -19,13 +19,15 @@ struct reader {
 
 /* ---- users, sessions, blocks ---- */
 
-/* Columns: user id, user name (when there are two), password hash (three). */
+/* Columns: user id, user name (when there are two), password hash or what a session has left (three). */
 static void fill_user(sqlite3_stmt *s, struct store_result *result)
 {
 	result->user = sqlite_column_uuid(s, 0);
 	if (sqlite3_column_count(s) > 1)
 		sqlite_column_name(s, 1, result->text, sizeof(result->text));
-	if (sqlite3_column_count(s) == 3)
+	if (result->what == STORE_SESSION_GET)
+		result->ttl_ms = sqlite3_column_int64(s, 2);
+	else if (sqlite3_column_count(s) == 3)
 		sqlite_column_name(s, 2, result->hash, sizeof(result->hash));
 }
 

@@ -39,19 +39,21 @@
 	X(DEDUP_DELETE, "DELETE FROM dedup WHERE id <= ?1")                                    \
 	X(USER_PUT, "INSERT INTO users(id, username, password_hash) VALUES(?1, ?2, ?3)")       \
 	X(USER_NAMED, "SELECT 1 FROM users WHERE username = ?1")                               \
-	X(USER_DELETE, "DELETE FROM users WHERE id = ?1")                                      \
-	X(USER_PASSWORD, "UPDATE users SET password_hash = ?2 WHERE id = ?1")                  \
+	X(USER_DELETE, "DELETE FROM users WHERE id = ?1"                                       \
+	               " AND (?2 IS NULL OR password_hash = ?2)")                              \
+	X(USER_PASSWORD, "UPDATE users SET password_hash = ?2 WHERE id = ?1"                   \
+	                 " AND (?3 IS NULL OR password_hash = ?3)")                            \
 	X(BUNDLE_PUT, "INSERT INTO key_bundles(user_id, master_identity_key, bundle_data,"     \
 	              " signature, registered_at, updated_at) SELECT id, ?2, ?3, ?4, ?5, ?5"   \
 	              " FROM users WHERE id = ?1 ON CONFLICT(user_id) DO UPDATE SET"           \
 	              " master_identity_key = excluded.master_identity_key,"                   \
 	              " bundle_data = excluded.bundle_data, signature = excluded.signature,"   \
 	              " updated_at = excluded.updated_at")                                     \
-	X(SESSION_PUT,                                                                         \
-	  "INSERT INTO sessions(jti, user_id, expires_ms)"                                     \
-	  " SELECT ?1, id, ?3 FROM users WHERE id = ?2 ON CONFLICT(jti) DO UPDATE"             \
-	  " SET expires_ms = excluded.expires_ms"                                              \
-	  " WHERE user_id = excluded.user_id")                                                 \
+	X(SESSION_PUT, "INSERT INTO sessions(jti, user_id, expires_ms)"                        \
+	               " SELECT ?1, id, ?3 FROM users WHERE id = ?2"                           \
+	               " AND (?4 IS NULL OR password_hash = ?4) ON CONFLICT(jti) DO UPDATE"    \
+	               " SET expires_ms = excluded.expires_ms"                                 \
+	               " WHERE user_id = excluded.user_id")                                    \
 	X(SESSION_DELETE, "DELETE FROM sessions WHERE jti = ?1")                               \
 	X(SESSIONS_KEEP_ONE, "DELETE FROM sessions WHERE user_id = ?1 AND jti <> ?2")          \
 	X(SESSIONS_SWEEP, "DELETE FROM sessions WHERE jti IN"                                  \
@@ -93,7 +95,8 @@
 	X(EXISTS, "SELECT id FROM users WHERE id = ?1")                                        \
 	X(BUNDLE, "SELECT u.id, u.username, b.master_identity_key, b.bundle_data, b.signature" \
 	          " FROM key_bundles b JOIN users u ON u.id = b.user_id WHERE b.user_id = ?1") \
-	X(SESSION, "SELECT u.id, u.username FROM sessions s JOIN users u ON u.id = s.user_id"  \
+	X(SESSION, "SELECT u.id, u.username, s.expires_ms - ?2 FROM sessions s JOIN users u "  \
+	           "ON u.id = s.user_id"                                                       \
 	           " WHERE s.jti = ?1 AND s.expires_ms > ?2")                                  \
 	X(BLOCK, "SELECT until_ms FROM blocks"                                                 \
 	         " WHERE key = ?1 AND until_ms > ?2 AND set_ms <= ?2 + 60000")                 \

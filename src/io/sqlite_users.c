@@ -21,6 +21,23 @@ static enum store_outcome outcome_of(struct sqlite_engine *e, bool ran, const ch
 	return sqlite3_changes(e->db) > 0 ? STORE_OK : STORE_NOT_FOUND;
 }
 
+/* The condition of store.h; the text stays bound until the operation has run. */
+static void bind_was(sqlite3_stmt *s, int at, const struct store_op *op)
+{
+	if (op->was_hash[0] != '\0')
+		sqlite3_bind_text(s, at, op->was_hash, -1, SQLITE_STATIC);
+	else
+		sqlite3_bind_null(s, at);
+}
+
+static enum store_outcome outcome_if(struct sqlite_engine *e, bool ran, const char *what,
+                                     const struct store_op *op)
+{
+	const enum store_outcome outcome = outcome_of(e, ran, what);
+
+	return outcome == STORE_NOT_FOUND && op->was_hash[0] != '\0' ? STORE_CHANGED : outcome;
+}
+
 static enum store_outcome put_bundle(struct sqlite_engine *e, const struct store_op *op)
 {
 	sqlite3_stmt *const s = e->sql[SQLITE_W_BUNDLE_PUT];
@@ -46,7 +63,8 @@ static enum store_outcome put_session(struct sqlite_engine *e, const struct stor
 	sqlite_bind_uuid(s, 1, &op->jti);
 	sqlite_bind_uuid(s, 2, &op->user);
 	sqlite3_bind_int64(s, 3, e->wall_ms + op->ttl_ms);
-	return outcome_of(e, sqlite_run(s), "session_put");
+	bind_was(s, 4, op);
+	return outcome_if(e, sqlite_run(s), "session_put", op);
 }
 
 static enum store_outcome delete_session(struct sqlite_engine *e, const struct store_op *op)
@@ -96,7 +114,8 @@ static enum store_outcome set_password(struct sqlite_engine *e, const struct sto
 
 	sqlite_bind_uuid(s, 1, &op->user);
 	sqlite3_bind_text(s, 2, op->hash, -1, SQLITE_STATIC);
-	outcome = outcome_of(e, sqlite_run(s), "password_set");
+	bind_was(s, 3, op);
+	outcome = outcome_if(e, sqlite_run(s), "password_set", op);
 	if (outcome != STORE_OK || is_zero(&op->jti))
 		return outcome;
 	sqlite_bind_uuid(others, 1, &op->user);
@@ -115,10 +134,13 @@ static bool delete_by(struct sqlite_engine *e, enum sqlite_writer_sql which, con
 /* Bundle, sessions and device tokens go by foreign key, what waits in segments by the record. */
 static enum store_outcome delete_user(struct sqlite_engine *e, const struct store_op *op)
 {
-	const enum store_outcome outcome =
-		outcome_of(e, delete_by(e, SQLITE_W_USER_DELETE, op->user.b), "user_delete");
+	sqlite3_stmt *const s = e->sql[SQLITE_W_USER_DELETE];
+	enum store_outcome outcome;
 	struct sqlite_plan *p;
 
+	sqlite_bind_uuid(s, 1, &op->user);
+	bind_was(s, 2, op);
+	outcome = outcome_if(e, sqlite_run(s), "user_delete", op);
 	if (outcome != STORE_OK)
 		return outcome;
 	if (!delete_by(e, SQLITE_W_ROW_USER_GONE, op->user.b) ||

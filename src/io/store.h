@@ -17,8 +17,9 @@
 enum store_outcome {
 	STORE_OK,
 	STORE_NOT_FOUND,
-	STORE_TAKEN,  /* the user name exists */
-	STORE_LIMIT,  /* over the limit; retry_ms tells when it may pass */
+	STORE_TAKEN, /* the user name exists */
+	STORE_LIMIT, /* over the limit; retry_ms tells when it may pass */
+	STORE_CHANGED, /* the user is gone or has another password than was_hash; nothing was done */
 	STORE_FAILED, /* the store could not be asked, or not made durable */
 };
 
@@ -27,12 +28,12 @@ enum store_what {
 	STORE_USER_BY_NAME, /* text -> user, hash */
 	STORE_USER_BY_ID,   /* user -> username in text, hash */
 	STORE_USER_EXISTS,  /* user */
-	STORE_USER_DELETE,  /* user: row, bundle, sessions, limits, inbox, all in one step */
-	STORE_PASSWORD_SET, /* user, hash (a rehash or a change); keep_jti: all other sessions end, unless zero */
-	STORE_BUNDLE_GET,     /* user -> username in text, buf = the bundle as stored */
-	STORE_BUNDLE_PUT,     /* user, blob */
-	STORE_SESSION_PUT,    /* jti, user, ttl_ms */
-	STORE_SESSION_GET,    /* jti -> user, username in text; expired is STORE_NOT_FOUND */
+	STORE_USER_DELETE, /* user, was_hash: row, bundle, sessions, limits, inbox, all in one step */
+	STORE_PASSWORD_SET, /* user, hash (a rehash or a change), was_hash; jti: all other sessions end, unless zero */
+	STORE_BUNDLE_GET,  /* user -> username in text, buf = the bundle as stored */
+	STORE_BUNDLE_PUT,  /* user, blob */
+	STORE_SESSION_PUT, /* jti, user, ttl_ms, was_hash */
+	STORE_SESSION_GET, /* jti -> user, username in text, ttl_ms left; expired is STORE_NOT_FOUND */
 	STORE_SESSION_DELETE, /* jti */
 	STORE_LIMIT_TAKE, /* key, max, window_ms, n: fixed window; STORE_OK took n, or STORE_LIMIT */
 	STORE_LIMIT_RESET, /* key */
@@ -82,6 +83,9 @@ struct store_op {
 	int64_t ttl_ms, until_wall_ms;
 	char text[STORE_NAME_MAX];
 	char hash[STORE_HASH_MAX];
+	/* Not empty: only if the user's stored hash is this one, compared in the same transaction as
+	 * the write.  What a checked password allows is so lost when the password changes meanwhile. */
+	char was_hash[STORE_HASH_MAX];
 };
 
 struct store_result {
@@ -89,7 +93,7 @@ struct store_result {
 	enum store_what what;
 	enum store_outcome outcome;
 	struct uuid user;
-	int64_t granted, retry_ms, until_wall_ms;
+	int64_t granted, retry_ms, ttl_ms, until_wall_ms;
 	char text[STORE_NAME_MAX];
 	char hash[STORE_HASH_MAX];
 };

@@ -25,6 +25,8 @@
 
 #include <construct/messages.h>
 
+#include "io/websocket_origin.h"
+
 /* Names one socket for good: a stale handle is ignored by the adapter. */
 struct ws_handle {
 	struct cx_ref adapter;
@@ -36,6 +38,7 @@ struct ws_connection_conf {
 	struct ws_handle handle;
 	const void *context; /* websocket_settings.connection_context */
 	uint32_t window_bytes;
+	struct ws_origin origin;
 };
 
 /* WS_FRAME: one whole application message (fragments joined); hdr.buf holds its bytes. */

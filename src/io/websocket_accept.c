@@ -146,6 +146,7 @@ void ws_established(struct ws_conn *c)
 		.handle = ws_conn_handle(c),
 		.context = a->settings->connection_context,
 		.window_bytes = a->settings->window_bytes,
+		.origin = c->origin,
 	};
 
 	c->phase = WS_OPEN;
@@ -287,6 +288,8 @@ void ws_head_readable(struct ws_conn *c)
 	}
 	ws_carry_drop(c);
 	ws_head_check((const char *)a->recv_buf, had + (size_t)n, &head);
+	if (head.forwarded != NULL)
+		ws_origin_forwarded(&c->origin, head.forwarded, head.forwarded_len);
 	on_head(c, a->recv_buf, had + (size_t)n, &head);
 }
 
@@ -357,7 +360,7 @@ static void stand(struct ws_conn *c)
 }
 
 /* First what it has sent already: a whole request needs no place, whoever holds them. */
-static void welcome(struct ws_adapter *a, int fd, const struct sockaddr_storage *peer)
+static void welcome(struct ws_adapter *a, int fd, const struct ws_origin *origin)
 {
 	const int one = 1;
 	struct ws_conn *c = ws_conn_new(a);
@@ -366,13 +369,14 @@ static void welcome(struct ws_adapter *a, int fd, const struct sockaddr_storage 
 	ws_count(&a->figures.accepted, 1);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c->watch.fd = fd;
+	c->origin = *origin;
 	c->began_ms = cx_now_ms(a->ctx);
 	c->phase = WS_HEAD;
 	c->counted = WS_COUNTED_HANDSHAKE;
 	/* relaxed: only the number matters */
 	__atomic_fetch_add(&ws_shared.handshaking, 1, __ATOMIC_RELAXED);
 	ws_conn_list(c, WS_LIST_EARLY);
-	ws_peer_enter(c, peer);
+	ws_peer_enter(c, origin);
 	if (a->tls != NULL && !ws_tls_start(c)) {
 		ws_conn_free(c);
 		return;
@@ -391,9 +395,9 @@ static void set_listening(struct ws_adapter *a, unsigned events)
 
 /* A system whose default is BBR paces every socket with a timer; on this machine's own loopback
  * (a proxy in front, tests) there is no path to spare, only the timer's cost. */
-static void spare_loopback(int fd, const struct sockaddr_storage *peer)
+static void spare_loopback(int fd, const struct ws_origin *peer)
 {
-	if (ws_peer_is_loopback(peer)) /* refused: the default does */
+	if (peer->is_loopback) /* refused: the default does */
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
 
@@ -412,8 +416,10 @@ static void on_acceptable(struct loop_watch *watch, unsigned events)
 		                       SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
-			spare_loopback(fd, &peer);
-			welcome(a, fd, &peer);
+			const struct ws_origin origin = ws_origin_of(&peer);
+
+			spare_loopback(fd, &origin);
+			welcome(a, fd, &origin);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {

@@ -18,7 +18,7 @@ struct text {
 
 /* What the header lines say. */
 struct fields {
-	struct text upgrade, key, version, content_length;
+	struct text upgrade, key, version, content_length, forwarded;
 	unsigned count, hosts, upgrades, lengths, keys, versions;
 	bool is_connection_upgrade, has_transfer_encoding;
 };
@@ -166,6 +166,8 @@ static void note_field(struct fields *f, struct text name, struct text value)
 	} else if (text_is(name, "content-length")) {
 		f->content_length = value;
 		f->lengths++;
+	} else if (text_is(name, "x-forwarded-for")) {
+		f->forwarded = value;
 	} else if (text_is(name, "transfer-encoding")) {
 		f->has_transfer_encoding = true;
 	}
@@ -279,8 +281,11 @@ static uint16_t check_lines(struct text *rest, struct ws_head *out)
 	if (status == 0)
 		status = check_request_line(line, &method, &is_1_1, out);
 	while (status == 0 && next_line(rest, &line, &status)) {
-		if (status == 0 && line.len == 0)
+		if (status == 0 && line.len == 0) {
+			out->forwarded = f.forwarded.at;
+			out->forwarded_len = (uint32_t)f.forwarded.len;
 			return judge(&f, method, is_1_1, out);
+		}
 		if (status == 0)
 			status = check_field(line, &f);
 	}

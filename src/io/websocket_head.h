@@ -25,7 +25,9 @@ struct ws_head {
 	uint32_t len;     /* of the head behind them, with its empty line */
 	const char *path; /* as sent, without the query */
 	uint32_t path_len;
-	uint32_t body_len; /* Content-Length, or 0 */
+	uint32_t body_len;     /* Content-Length, or 0 */
+	const char *forwarded; /* X-Forwarded-For, of several the last; NULL: none */
+	uint32_t forwarded_len;
 };
 
 /* Judge the len bytes received so far. */

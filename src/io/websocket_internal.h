@@ -93,6 +93,7 @@ struct ws_conn {
 	uint8_t *carry;     /* received, not looked at yet */
 	struct cx_ref actor;
 	struct ws_parser parser;
+	struct ws_origin origin;
 	uint32_t out_sent; /* bytes of the first piece that the kernel has, header included */
 	uint32_t msg_len;
 	uint32_t carry_at, carry_len; /* the part of carry that is left */
@@ -216,9 +217,8 @@ void ws_conn_poll(struct ws_conn *c);
 struct ws_handle ws_conn_handle(const struct ws_conn *c);
 
 /* websocket_peer.c */
-bool ws_peer_is_loopback(const struct sockaddr_storage *peer);
 /* Count among the half-open ones of its address; ws_conn_list takes it out again. */
-void ws_peer_enter(struct ws_conn *c, const struct sockaddr_storage *peer);
+void ws_peer_enter(struct ws_conn *c, const struct ws_origin *origin);
 void ws_peer_leave(struct ws_conn *c);
 /* The oldest half-open one of the same address, if there are more than its share; else NULL. */
 struct ws_conn *ws_peer_oldest_over_share(const struct ws_conn *c);

@@ -4,41 +4,9 @@
  *
  * Each worker has a table of lists, picked by a salted hash of the address: two addresses that meet in one
  * list share a share, which nobody can bring about who does not know the salt. */
-#include <netinet/in.h>
 #include <string.h>
 
 #include "io/websocket_internal.h"
-
-/* An IPv4 address, or the /64 of an IPv6 one: a single host has that many at no cost. */
-static uint64_t key_of(const struct sockaddr_storage *peer)
-{
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)peer;
-	const uint8_t *b = v6->sin6_addr.s6_addr;
-	uint64_t prefix;
-	uint32_t mapped;
-
-	if (peer->ss_family == AF_INET)
-		return v4->sin_addr.s_addr;
-	if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-		memcpy(&mapped, b + 12, sizeof(mapped));
-		return mapped;
-	}
-	memcpy(&prefix, b, sizeof(prefix));
-	return prefix;
-}
-
-bool ws_peer_is_loopback(const struct sockaddr_storage *peer)
-{
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)peer;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)peer;
-	const uint8_t *b = v6->sin6_addr.s6_addr;
-
-	if (peer->ss_family == AF_INET)
-		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-	       (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && b[12] == 127);
-}
 
 /* The finalizer of MurmurHash3. */
 static uint64_t mix(uint64_t h)
@@ -48,12 +16,14 @@ static uint64_t mix(uint64_t h)
 	return h ^ h >> 33;
 }
 
-void ws_peer_enter(struct ws_conn *c, const struct sockaddr_storage *peer)
+void ws_peer_enter(struct ws_conn *c, const struct ws_origin *origin)
 {
 	struct ws_adapter *a = c->adapter;
 	struct ws_peer_list *list;
+	uint64_t halves[2];
 
-	c->peer = (uint16_t)(mix(mix(key_of(peer)) ^ a->peer_salt) % WS_PEERS);
+	memcpy(halves, origin->net.b, sizeof(halves));
+	c->peer = (uint16_t)(mix(mix(mix(halves[0]) ^ halves[1]) ^ a->peer_salt) % WS_PEERS);
 	c->has_peer = true;
 	list = &a->peers[c->peer];
 	c->peer_next = NULL;

@@ -16,6 +16,7 @@
 #include "actors/connection.h"
 #include "actors/front.h"
 #include "actors/gateway.h"
+#include "actors/hash_gate.h"
 #include "actors/hub.h"
 #include "actors/partition.h"
 #include "actors/relay.h"
@@ -198,6 +199,9 @@ static enum cx_err boot_actors(struct all *all)
 {
 	enum cx_err err = boot_store(all);
 
+	if (err == CX_OK)
+		err = cx_runtime_spawn(all->rt, &hash_gate_type, NULL, 0,
+		                       &all->relay.hash_gate);
 	for (unsigned i = 0; i < all->config->worker_threads && err == CX_OK; i++)
 		err = boot_worker(all, i);
 	if (err == CX_OK)

@@ -24,6 +24,7 @@
 
 #include "actors/account.h"
 #include "actors/gateway.h"
+#include "actors/hash_gate.h"
 #include "actors/hub.h"
 #include "actors/relay.h"
 #include "actors/user_limiter.h"
@@ -160,6 +161,7 @@ static const struct cx_handler fake_handlers[] = {
 	RECORD(HUB_KICKED, struct hub_kicked),
 	RECORD(ACCOUNT_REQUEST, struct account_request_msg),
 	RECORD(ACCOUNT_ANSWER, struct account_answer),
+	RECORD(HASH_GATE_ENTERED, struct hash_gate_entered),
 };
 
 #define FAKE_TYPE(type_name, cap)                           \

@@ -68,16 +68,26 @@ static void send_ping(void)
 	TELL(ws, conn, WS_PING, struct ws_ping_in, NULL, .hdr = { 0 });
 }
 
-static void log_in(void)
+static void account_answers(enum account_effect effect, uint32_t user, uint32_t jti)
 {
 	struct cx_buf *buf = cx_buf_new(1);
 
-	send_login();
 	ANSWER(take(fake_account, ACCOUNT_REQUEST), ACCOUNT_ANSWER, struct account_answer, buf,
-	       .effect = ACCOUNT_AUTHENTICATED, .user = uuid_of(1), .jti = uuid_of(70));
+	       .effect = effect, .user = uuid_of(user), .jti = uuid_of(jti));
 	cx_buf_unref(buf);
 	take(ws, WS_SEND);
 	quiet();
+}
+
+static void log_in_as(uint32_t user, uint32_t jti)
+{
+	send_login();
+	account_answers(ACCOUNT_AUTHENTICATED, user, jti);
+}
+
+static void log_in(void)
+{
+	log_in_as(1, 70);
 }
 
 static bool has_text(const struct got *g, const char *text)
@@ -243,10 +253,35 @@ Test(connection, a_client_without_a_pong_for_sixty_seconds_is_closed_then)
 
 /* ---- displaced ---- */
 
+static void kicked(uint32_t user, uint32_t jti, uint16_t code)
+{
+	TELL(fake_hub, conn, HUB_KICKED, struct hub_kicked, NULL, .user = uuid_of(user),
+	     .jti = uuid_of(jti), .code = code);
+}
+
 Test(connection, a_displaced_client_is_told_why_before_the_close)
 {
 	log_in();
-	TELL(fake_hub, conn, HUB_KICKED, struct hub_kicked, NULL, .code = 4409);
+	kicked(1, 70, 4409);
 	expect_error("TOO_MANY_CONNECTIONS");
 	expect_closed(4409);
+}
+
+Test(connection, a_kick_of_the_session_it_has_closes_it)
+{
+	log_in();
+	kicked(1, 70, 4401);
+	expect_closed(4401);
+}
+
+Test(connection, a_late_kick_of_the_user_or_session_it_had_before_is_nothing)
+{
+	log_in_as(1, 70);
+	log_in_as(1, 71);
+	kicked(1, 70, 4401);
+	log_in_as(2, 72);
+	kicked(1, 71, 4409);
+	cr_assert_eq(closes(), 0);
+	kicked(2, 72, 4401);
+	expect_closed(4401);
 }

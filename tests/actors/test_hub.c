@@ -400,3 +400,32 @@ Test(hub, receipts_that_the_inbox_did_not_take_are_offered_again)
 	confirm(0, 1, 7);
 	cr_assert(receipts_done(1) == 7);
 }
+
+/* ---- a second login on one connection ---- */
+
+Test(hub, who_joins_again_keeps_the_place_and_is_found_by_the_new_session)
+{
+	join(0, 1, 10);
+	join(1, 1, 11);
+	confirm(0, 1, 7);
+	join(0, 1, 12);
+	kick(1, 10, HUB_KICK_SESSION, CX_NOBODY);
+	cr_assert_eq(kicked(0, 4401), 0);
+	confirm(1, 1, 7);
+	cr_assert_eq(receipts_done(1), 7, "what it confirmed still counts");
+	kick(1, 12, HUB_KICK_SESSION, CX_NOBODY);
+	cr_assert_eq(kicked(0, 4401), 1);
+	cr_assert(is_member(1, 1));
+	cr_assert(!is_member(0, 1));
+}
+
+Test(hub, a_kick_names_the_session_that_was_kicked)
+{
+	const struct uuid user = uuid_of(1), jti = uuid_of(10);
+	const struct hub_kicked *m;
+
+	join(0, 1, 10);
+	kick(1, 0, HUB_KICK_ALL, CX_NOBODY);
+	m = GOT(struct hub_kicked, take(conn[0], HUB_KICKED));
+	cr_assert(uuid_equal(&m->user, &user) && uuid_equal(&m->jti, &jti));
+}

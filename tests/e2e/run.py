@@ -8,8 +8,9 @@ from pathlib import Path
 
 import harness
 
-AREAS = ["accounts", "sessions", "keys", "frames", "sending", "order", "acks", "connections",
-         "limits", "http", "restart", "faults", "tls", "commands", "top", "grpc", "node"]
+AREAS = ["accounts", "sessions", "session_races", "keys", "frames", "sending", "order", "acks",
+         "connections", "limits", "fairness", "http", "restart", "faults", "tls", "commands", "top",
+         "grpc", "node"]
 
 
 async def main():

@@ -4,6 +4,7 @@
 
 #include "fuzz/fuzz.h"
 #include "io/websocket_head.h"
+#include "io/websocket_origin.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -23,6 +24,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(part.verdict == WS_HEAD_MORE);
 		ws_head_check(text, whole.skip + whole.len, &part);
 		CHECK(part.verdict == whole.verdict && part.len == whole.len);
+		if (whole.forwarded != NULL) {
+			struct ws_origin origin = { .is_loopback = true };
+
+			CHECK(whole.forwarded >= text &&
+			      whole.forwarded + whole.forwarded_len <= text + size);
+			ws_origin_forwarded(&origin, whole.forwarded, whole.forwarded_len);
+		}
 	}
 	for (size_t len = 0; len < size && size < 512; len++) {
 		ws_head_check(text, len, &part);

@@ -126,6 +126,87 @@ Test(sqlite_users, sessions_end_one_by_one_by_time_and_with_the_password)
 	cr_assert_eq(store_op(op, NULL)->outcome, STORE_NOT_FOUND, "of nobody");
 }
 
+/* What a password allowed that was checked against `was`. */
+static enum store_outcome write_if(enum store_what what, const char *was, const char *hash,
+                                   uint64_t jti)
+{
+	struct store_op op = { .what = what, .user = id_of(1), .ttl_ms = 60000 };
+
+	if (jti != 0)
+		op.jti = id_of(jti);
+	snprintf(op.hash, sizeof(op.hash), "%s", hash);
+	snprintf(op.was_hash, sizeof(op.was_hash), "%s", was);
+	return (enum store_outcome)store_op(op, NULL)->outcome;
+}
+
+static enum store_outcome session(uint64_t jti)
+{
+	struct store_op op = { .what = STORE_SESSION_GET, .jti = id_of(jti) };
+
+	return (enum store_outcome)store_op(op, NULL)->outcome;
+}
+
+static void expect_hash(const char *hash)
+{
+	struct store_op op = user_op(STORE_USER_BY_ID, 1, "");
+
+	cr_assert_str_eq(store_op(op, NULL)->result.hash, hash);
+}
+
+Test(sqlite_users, a_rehash_of_a_password_that_was_changed_meanwhile_is_not_written)
+{
+	cr_assert_eq(create(1, "anna", 70), STORE_OK);
+	cr_assert_eq(write_if(STORE_PASSWORD_SET, "hash of anna", "changed", 70), STORE_OK);
+	cr_assert_eq(write_if(STORE_PASSWORD_SET, "hash of anna", "rehash", 0), STORE_CHANGED);
+	expect_hash("changed");
+	cr_assert_eq(write_if(STORE_PASSWORD_SET, "changed", "rehash", 0), STORE_OK);
+	expect_hash("rehash");
+	cr_assert_eq(session(70), STORE_OK);
+}
+
+Test(sqlite_users, a_changed_password_does_not_end_sessions_twice)
+{
+	cr_assert_eq(create(1, "anna", 70), STORE_OK);
+	cr_assert_eq(write_if(STORE_PASSWORD_SET, "hash of anna", "changed", 70), STORE_OK);
+	cr_assert_eq(write_if(STORE_PASSWORD_SET, "hash of anna", "again", 71), STORE_CHANGED);
+	cr_assert_eq(session(70), STORE_OK);
+	expect_hash("changed");
+}
+
+Test(sqlite_users, a_session_by_the_old_password_is_not_made)
+{
+	cr_assert_eq(create(1, "anna", 70), STORE_OK);
+	cr_assert_eq(write_if(STORE_SESSION_PUT, "hash of anna", "", 71), STORE_OK);
+	cr_assert_eq(write_if(STORE_PASSWORD_SET, "hash of anna", "changed", 70), STORE_OK);
+	cr_assert_eq(write_if(STORE_SESSION_PUT, "hash of anna", "", 72), STORE_CHANGED);
+	cr_assert_eq(session(71), STORE_NOT_FOUND);
+	cr_assert_eq(session(72), STORE_NOT_FOUND);
+	cr_assert_eq(write_if(STORE_SESSION_PUT, "changed", "", 73), STORE_OK);
+}
+
+Test(sqlite_users, a_user_is_not_deleted_by_the_old_password)
+{
+	cr_assert_eq(create(1, "anna", 70), STORE_OK);
+	cr_assert_eq(write_if(STORE_PASSWORD_SET, "hash of anna", "changed", 70), STORE_OK);
+	cr_assert_eq(write_if(STORE_USER_DELETE, "hash of anna", "", 0), STORE_CHANGED);
+	cr_assert_eq(session(70), STORE_OK);
+	cr_assert_eq(write_if(STORE_USER_DELETE, "changed", "", 0), STORE_OK);
+	cr_assert_eq(session(70), STORE_NOT_FOUND);
+	cr_assert_eq(write_if(STORE_SESSION_PUT, "changed", "", 74), STORE_CHANGED,
+	             "of nobody");
+}
+
+Test(sqlite_users, a_session_tells_how_long_it_lives_yet)
+{
+	struct store_op op = { .what = STORE_SESSION_GET, .jti = id_of(70) };
+	const struct event *e;
+
+	cr_assert_eq(create(1, "anna", 70), STORE_OK);
+	e = store_op(op, NULL);
+	cr_assert(e->result.ttl_ms > 30000 && e->result.ttl_ms <= 60000);
+	cr_assert_str_eq(e->result.text, "anna");
+}
+
 Test(sqlite_users, blocks_last_until_their_time)
 {
 	struct store_op op = { .what = STORE_BLOCK_GET, .key = "somebody" };

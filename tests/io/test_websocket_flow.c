@@ -137,6 +137,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	p->handle = c->handle;
 	cx_assert(c->window_bytes == WINDOW);
 	cx_assert(c->context == &seen);
+	cx_assert(c->origin.is_loopback);
 	return CX_OK;
 }
 

@@ -35,6 +35,17 @@ Test(websocket_head, a_whole_head_is_measured_to_the_byte)
 	cr_assert_eq(head.body_len, 17);
 }
 
+Test(websocket_head, the_last_x_forwarded_for_is_handed_on)
+{
+	struct ws_head head = check("GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: a\r\n"
+	                            "x-forwarded-for:  b, c \r\n\r\n");
+
+	cr_assert_eq(head.forwarded_len, 4);
+	cr_assert_eq(memcmp(head.forwarded, "b, c", 4), 0);
+	head = check("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	cr_assert(head.forwarded == NULL);
+}
+
 Test(websocket_head, every_prefix_of_a_good_head_asks_for_more)
 {
 	static const char text[] =

@@ -221,6 +221,8 @@ static void on_store(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)state;
 	m->what = CX_MSG_AS(struct store_op, msg)->what;
 	m->outcome = STORE_OK;
+	m->user = CX_MSG_AS(struct store_op, msg)->jti; /* a session's id is its user's */
+	m->ttl_ms = INT64_C(86400000);
 	cx_reply(ctx, msg, &m->hdr);
 }
 
