@@ -66,7 +66,7 @@ void sqlite_teardown(void)
 
 	if (!s->is_open)
 		return;
-	sqlite_checkpoint_stop(&s->checkpoint);
+	sqlite_checkpoint_stop(&s->checkpoint, s->engine.db);
 	if (s->reader != NULL)
 		sqlite_db_close(&s->reader, s->reader_sql, SQLITE_READER_SQL_COUNT);
 	/* the last connection copies the whole log and removes it */

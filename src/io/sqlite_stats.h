@@ -29,6 +29,8 @@ uint64_t sqlite_clock_ns(void);
 /* Whether the last commit went well; the reader answers pings by it. */
 void sqlite_set_health(bool ok);
 bool sqlite_is_healthy(void);
+/* Not healthy any more, whatever commits say, until the next start. */
+void sqlite_set_broken(void);
 void sqlite_stats_reset(void);
 
 #endif
