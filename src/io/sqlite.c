@@ -27,7 +27,7 @@ static int64_t wall_now_ms(void)
 
 static enum cx_err open_all(struct sqlite_shared *s, const struct sqlite_settings *settings)
 {
-	enum cx_err err = sqlite_db_lock(settings->path, &s->lock_fd);
+	enum cx_err err = sqlite_file_lock(settings->path, &s->lock_fd);
 
 	if (err == CX_OK)
 		err = sqlite_engine_open(&s->engine, settings,

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cx/log.h>
+
 #include "io/sqlite_db.h"
 #include "io/sqlite_stats.h"
 
@@ -26,6 +28,16 @@ void sqlite_clock(struct sqlite_engine *e, uint64_t now_ms, int64_t wall_ms)
 		e->expiry_ms = wall_ms;
 	else
 		e->expiry_ms += step;
+}
+
+bool sqlite_has_file(struct sqlite_engine *e)
+{
+	const bool is_gone = !sqlite_file_is_there(&e->file);
+
+	if (is_gone && !e->is_file_gone)
+		cx_log(CX_ERROR, "sqlite.file_gone", "file=\"%s\"", e->file.db.path);
+	e->is_file_gone = is_gone;
+	return !is_gone;
 }
 
 /* ---- the transaction ---- */
@@ -325,7 +337,7 @@ static bool commit_transaction(struct sqlite_engine *e)
 			sqlite_trouble(e, "append");
 		return false;
 	}
-	if (e->broken)
+	if (e->broken || !sqlite_has_file(e))
 		return false;
 	if (e->in_transaction && !sqlite_run(e->sql[SQLITE_W_COMMIT])) {
 		sqlite_trouble(e, "commit");
@@ -398,7 +410,8 @@ enum cx_err sqlite_engine_open(struct sqlite_engine *e, const struct sqlite_sett
 		sqlite_engine_close(e);
 		return err;
 	}
-	sqlite_db_extend_log(settings->path);
+	sqlite_db_extend_log(e->db);
+	sqlite_file_note(&e->file, e->db);
 	e->page_bytes = sqlite_db_page_bytes(e->db);
 	sqlite3_wal_hook(e->db, on_wal_frames, e);
 	return CX_OK;

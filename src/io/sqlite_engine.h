@@ -19,6 +19,7 @@
 
 #include "io/log.h"
 #include "io/sqlite.h"
+#include "io/sqlite_file.h"
 #include "io/sqlite_ids.h"
 #include "io/sqlite_index.h"
 #include "io/sqlite_sql.h"
@@ -79,6 +80,9 @@ struct sqlite_engine {
 	uint32_t moved_count, moved_cap;
 	bool tidy_worked; /* the last step that moved or deleted */
 	bool failing;     /* the last commit did not work */
+	struct sqlite_file file;
+	uint64_t file_due_ms; /* when to look whether it is still there */
+	bool is_file_gone;
 	uint64_t probe_due_ms;
 
 	int wal_frames; /* in the write-ahead log */
@@ -136,6 +140,8 @@ struct sqlite_plan *sqlite_plan_add(struct sqlite_engine *e, enum record_kind ki
 void sqlite_delta_add(struct sqlite_engine *e, const struct uuid *owner, int32_t messages,
                       int64_t bytes, int32_t row_receipts);
 CX_NODISCARD enum cx_err sqlite_recover(struct sqlite_engine *e);
+/* Says so in the log when it is gone. */
+bool sqlite_has_file(struct sqlite_engine *e);
 uint32_t sqlite_hour(const struct sqlite_engine *e);
 enum store_outcome sqlite_limit_write(struct sqlite_engine *e, const struct store_op *op,
                                       struct store_result *result);
