@@ -107,6 +107,13 @@ void sqlite_delta_add(struct sqlite_engine *e, const struct uuid *owner, int32_t
 	sqlite_index_adjust(&e->index, owner, messages, bytes, row_receipts);
 }
 
+void sqlite_note_ended(struct sqlite_engine *e, const struct uuid *owner, uint64_t id)
+{
+	if (e->ended_count == e->ended_cap)
+		e->ended = grown(e->ended, &e->ended_cap, sizeof(*e->ended));
+	e->ended[e->ended_count++] = (struct log_place){ .owner = *owner, .id = id };
+}
+
 /* ---- gathering ---- */
 
 static bool is_over_quota(const struct sqlite_engine *e, const struct uuid *owner, size_t len)
@@ -312,6 +319,7 @@ static void take_back(struct sqlite_engine *e)
 				entry->state = SQLITE_ENTRY_LIVE;
 		}
 	}
+	e->ended_count = 0;
 	cx_buf_unref(e->committed);
 	e->committed = NULL;
 }
@@ -434,5 +442,6 @@ void sqlite_engine_close(struct sqlite_engine *e)
 	free(e->plan);
 	free(e->deltas);
 	free(e->moved);
+	free(e->ended);
 	memset(e, 0, sizeof(*e));
 }

@@ -290,6 +290,7 @@ static bool expire_rows(struct sqlite_engine *e, bool *more)
 		sqlite3_bind_int64(del, 1, found[i].id);
 		if (!sqlite_run(del))
 			return false;
+		sqlite_note_ended(e, &found[i].owner, (uint64_t)found[i].id);
 		if (found[i].is_message)
 			sqlite_delta_add(e, &found[i].owner, -1, -found[i].len, 0);
 		else
