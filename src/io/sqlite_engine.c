@@ -211,29 +211,11 @@ enum sqlite_settled sqlite_settle(struct sqlite_engine *e, const struct log_sett
 		m->id <= e->index.floor ? settle_row(e, m) : settle_entry(e, m);
 
 	if (settled == SQLITE_SETTLED_NOW && m->hdr.buf != NULL && !is_gone(e, &m->peer) &&
-	    (e->plan_count != planned || e->delta_count != changed))
+	    (e->plan_count != planned || e->delta_count != changed)) {
+		sqlite_bound_receipts(e, &m->peer);
 		sqlite_plan_add(e, RECORD_RECEIPT, &m->peer, m->hdr.buf)->peer = m->owner;
+	}
 	return settled;
-}
-
-void sqlite_receipts_done(struct sqlite_engine *e, const struct log_receipts_done_msg *m)
-{
-	sqlite3_stmt *const s = e->sql[SQLITE_W_ROW_RECEIPTS_DONE];
-	const struct sqlite_owner *const o = sqlite_index_owner(&e->index, &m->owner);
-	const bool has_rows = o != NULL && o->row_receipts > 0;
-
-	if (o == NULL || e->broken)
-		return;
-	if (o->receipt_first != 0 && o->receipt_first <= m->upto)
-		sqlite_plan_add(e, RECORD_RECEIPTS_DONE, &m->owner, NULL)->ref = m->upto;
-	if (!has_rows || !sqlite_begin(e))
-		return;
-	sqlite_bind_uuid(s, 1, &m->owner);
-	sqlite3_bind_int64(s, 2, (int64_t)m->upto);
-	if (!sqlite_run(s))
-		sqlite_trouble(e, "receipts_done");
-	else if (sqlite3_changes(e->db) > 0)
-		sqlite_delta_add(e, &m->owner, 0, 0, -sqlite3_changes(e->db));
 }
 
 /* ---- the commit ---- */

@@ -150,6 +150,9 @@ bool sqlite_has_file(struct sqlite_engine *e);
 uint32_t sqlite_hour(const struct sqlite_engine *e);
 /* Entry id of owner goes with this batch. */
 void sqlite_note_ended(struct sqlite_engine *e, const struct uuid *owner, uint64_t id);
+/* One more receipt comes for owner: those over the bound go, oldest first, a part of the bound at a
+ * time and once a batch. */
+void sqlite_bound_receipts(struct sqlite_engine *e, const struct uuid *owner);
 enum store_outcome sqlite_limit_write(struct sqlite_engine *e, const struct store_op *op,
                                       struct store_result *result);
 

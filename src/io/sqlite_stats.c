@@ -75,6 +75,7 @@ void sqlite_figures(struct sqlite_figures *out)
 	out->segments = value_of(SQLITE_GAUGE_SEGMENTS);
 	out->remembered_ids = value_of(SQLITE_GAUGE_REMEMBERED);
 	out->wal_bytes = value_of(SQLITE_GAUGE_WAL_BYTES);
+	out->receipts_dropped = value_of(SQLITE_COUNT_RECEIPTS_DROPPED);
 	out->checkpoints = value_of(SQLITE_COUNT_CHECKPOINTS);
 	out->commit_ns_sum = value_of(SQLITE_COUNT_COMMIT_NS);
 	out->commit_ns_max = value_of(SQLITE_GAUGE_COMMIT_NS_MAX);
