@@ -358,7 +358,7 @@ int main(int argc, char **argv)
 		for (b = 0; b < 4; b++)
 			measure(&ways[w], batches[b], 25000, seconds);
 	measure_disk(argv[1]);
-	sqlite_checkpoint_stop(&checkpoint);
+	sqlite_checkpoint_stop(&checkpoint, engine.db);
 	for (b = 0; b < 3; b++)
 		sqlite3_finalize(row_sql[b]);
 	sqlite_engine_close(&engine);

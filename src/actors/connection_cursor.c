@@ -20,6 +20,7 @@ void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin be
 
 	if (begin == CURSOR_ANEW)
 		c->cursor = (struct cursor){ .window = c->cursor.window };
+	c->cursor.is_read_owed = true;
 	c->cursor.confirming = 0;
 	c->cursor.unconfirmed = c->cursor.receipt > 0;
 	if (c->cursor.unconfirmed > 0)
@@ -55,7 +56,7 @@ void cursor_read_on(struct cx_ctx *ctx, struct connection *c)
 	if (inbox_read(ctx, &c->relay->inbox, &c->user, cur->sent, max_bytes, READ_TIMEOUT_MS,
 	               &cur->read_corr) != CX_OK) {
 		cur->read_corr = 0;
-		cur->seen = UINT64_MAX; /* the next tick tries again */
+		cur->is_read_owed = true;
 		connection_tick_in(ctx, c, RETRY_MS);
 	}
 }
@@ -120,7 +121,7 @@ void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		cur->seen = item->id;
 	if (cur->read_corr != 0 || !is_open(c))
 		return;
-	if (item->prev != cur->sent) { /* a push was lost, or more waits before it */
+	if (cur->is_read_owed || item->prev != cur->sent) { /* more may wait before it */
 		cursor_read_on(ctx, c);
 		return;
 	}
@@ -149,14 +150,13 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 			send_entry(ctx, c, r->id, r->kind, msg->buf,
 			           (uint32_t)(r->frame - base), r->frame_len);
 	if (m->failed) {
-		cur->seen = UINT64_MAX;
+		cur->is_read_owed = true;
 		connection_tick_in(ctx, c, RETRY_MS);
 		return;
 	}
 	if (m->next > cur->sent)
 		cur->sent = m->next;
-	if (cur->seen == UINT64_MAX)
-		cur->seen = cur->sent;
+	cur->is_read_owed = false;
 	if (m->more && cur->seen <= cur->sent)
 		cur->seen = cur->sent + 1;
 	if (cur->seen > cur->sent)
@@ -168,7 +168,7 @@ bool cursor_on_error(struct connection *c, const struct cx_msg *msg)
 	if (c->cursor.read_corr == 0 || msg->corr != c->cursor.read_corr)
 		return false;
 	c->cursor.read_corr = 0;
-	c->cursor.seen = UINT64_MAX; /* the next tick reads on */
+	c->cursor.is_read_owed = true; /* the next tick reads on */
 	return true;
 }
 
@@ -178,6 +178,6 @@ void cursor_on_credit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	struct cursor *cur = &c->cursor;
 
 	cur->window += CX_MSG_AS(struct ws_credit, msg)->bytes;
-	if (cur->seen > cur->sent && cur->window >= c->window_max / 2)
+	if ((cur->is_read_owed || cur->seen > cur->sent) && cur->window >= c->window_max / 2)
 		cursor_read_on(ctx, c);
 }

@@ -23,11 +23,15 @@ enum connection_phase {
 
 /* The inbox on its way to this client.
  * 1. Everything up to `sent` was handed to the socket, or was gone before, in order, once.
- * 2. A push is written only when its predecessor is `sent`, nothing is being read and the window is
- *    open; otherwise `seen` remembers that there is more, and reading on from `sent` gets it. */
+ * 2. A push is written only when its predecessor is `sent`, nothing is being read, the window is open
+ *    and no read is owed; otherwise `seen` remembers that there is more, and reading on from `sent`
+ *    gets it.
+ * 3. A read is owed from the start and after one that failed, until one succeeds: till then nobody
+ *    knows what waits behind `sent`. */
 struct cursor {
 	uint64_t sent;
-	uint64_t seen;      /* highest id that was pushed or is known to wait */
+	uint64_t seen; /* highest id that was pushed or is known to wait */
+	bool is_read_owed;
 	uint64_t read_corr; /* not 0: a read is on its way */
 	int64_t window;     /* bytes that may be sent now */
 	uint64_t receipt;   /* the last receipt that was sent */

@@ -215,6 +215,8 @@ static void add_sqlite(struct text *t)
 	one(t, "log_failures_total", "counter", "Commits that failed.", f.failures);
 	one(t, "log_spilled_total", "counter", "Entries moved to rows of their own.",
 	    f.spilled);
+	one(t, "log_receipts_dropped_total", "counter",
+	    "Receipts that made room for younger ones of the same sender.", f.receipts_dropped);
 	one(t, "log_segments", "gauge", "Batches with waiting entries.", f.segments);
 	one(t, "log_remembered_ids", "gauge", "Message ids remembered.", f.remembered_ids);
 	one(t, "log_wal_bytes", "gauge", "Size of the write-ahead log.", f.wal_bytes);

@@ -71,7 +71,7 @@ struct limiter {
 	uint64_t store_corr;
 	enum bucket_name asked;
 	struct bucket buckets[BUCKETS];
-	int64_t blocked_until_wall_ms;
+	uint64_t blocked_until_ms; /* monotonic: a clock that is set does not prolong it */
 	bool is_block_known;
 	uint64_t refused_from_ms; /* the hour in which refusals are counted */
 	uint32_t refused;
@@ -182,6 +182,11 @@ static bool take_local(struct cx_ctx *ctx, struct bucket *b)
 	return true;
 }
 
+static int64_t block_ms(const struct limiter *l)
+{
+	return (int64_t)l->relay->block_seconds * 1000;
+}
+
 static void save_block(struct cx_ctx *ctx, struct limiter *l)
 {
 	struct store_op *op = store_op_new(ctx, STORE_BLOCK_SET);
@@ -189,7 +194,7 @@ static void save_block(struct cx_ctx *ctx, struct limiter *l)
 
 	limit_key(l, "messages-block", op->key);
 	op->user = l->user;
-	op->until_wall_ms = l->blocked_until_wall_ms;
+	op->until_wall_ms = cx_wall_ms(ctx) + block_ms(l);
 	/* not waited for: in this process the block holds anyway */
 	if (store_ask(ctx, &l->relay->store, op, STORE_TIMEOUT_MS, &corr) == CX_OK)
 		cx_ask_cancel(ctx, corr);
@@ -210,8 +215,7 @@ static void refuse(struct cx_ctx *ctx, struct limiter *l, struct send *s,
 	l->refused++;
 	if (l->relay->block_seconds > 0 && l->refused > l->relay->max_messages_per_hour / 2 &&
 	    l->relay->max_messages_per_hour > 0) {
-		l->blocked_until_wall_ms =
-			cx_wall_ms(ctx) + (int64_t)l->relay->block_seconds * 1000;
+		l->blocked_until_ms = now_ms + (uint64_t)block_ms(l);
 		l->refused = 0;
 		save_block(ctx, l);
 		finish(s, ERROR_RATE_LIMIT_BLOCKED);
@@ -234,7 +238,7 @@ static enum verdict check_block(struct cx_ctx *ctx, struct limiter *l, struct se
 		if (ask_store(ctx, l, op, FOR_BLOCK))
 			return WAIT;
 	}
-	if (l->blocked_until_wall_ms <= cx_wall_ms(ctx))
+	if (l->blocked_until_ms <= cx_now_ms(ctx))
 		return PASS;
 	finish(s, ERROR_USER_BLOCKED);
 	return FAIL;
@@ -398,12 +402,17 @@ static void on_appended(struct cx_ctx *ctx, void *state, const struct cx_msg *ms
 	release(ctx, l);
 }
 
-static void got_block(struct limiter *l, const struct store_result *r)
+/* What is left of it by the wall clock, which may have been set: never more than a whole one. */
+static void got_block(struct cx_ctx *ctx, struct limiter *l, const struct store_result *r)
 {
+	const int64_t left = r->until_wall_ms - cx_wall_ms(ctx);
+
 	if (r->outcome == STORE_FAILED)
 		return; /* asked again for the next send; this one passes */
 	l->is_block_known = true;
-	l->blocked_until_wall_ms = r->until_wall_ms;
+	if (left > 0)
+		l->blocked_until_ms =
+			cx_now_ms(ctx) + (uint64_t)(left < block_ms(l) ? left : block_ms(l));
 }
 
 /* false: the send at the gate was refused. */
@@ -445,7 +454,7 @@ static void go_on(struct cx_ctx *ctx, struct limiter *l, const struct store_resu
 	l->store_corr = 0;
 	switch (was) {
 	case FOR_BLOCK:
-		got_block(l, r);
+		got_block(ctx, l, r);
 		stage = l->is_block_known ? STAGE_BLOCK : STAGE_TOKENS;
 		break;
 	case FOR_TOKENS:

@@ -3,11 +3,14 @@
  *    asked once (log_index) before the first read or acknowledgement; those wait meanwhile.
  * 2. An entry is handed out while WAITING only; SETTLING is on its way to the log; GONE is history.
  * 3. A settle that fails or is not answered makes its entry WAITING again: it comes again to others.
+ *    Its end is the log's business alone (LOG_SETTLED, LOG_ENDED): no clock is asked here, so that
+ *    what the log keeps is never hidden by a clock that was set.
  * 4. A box without entries in memory and unused for a while is dropped; it is made again by 1. */
 #include "io/embedded_inbox.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "io/inbox_box.h"
 #include "io/inbox_pending.h"
@@ -36,6 +39,7 @@ struct shard {
 	const struct embedded_inbox_settings *settings;
 	struct uuid_map boxes;
 	struct inbox_pending pending;
+	uint64_t seed; /* of the boxes' hashes */
 	uint32_t sweep_at;
 	struct cx_timer sweep;
 };
@@ -47,16 +51,11 @@ static struct box *box_for(struct cx_ctx *ctx, struct shard *s, const struct uui
 	struct box *box = uuid_map_get(&s->boxes, owner);
 
 	if (box == NULL) {
-		box = box_new(owner);
+		box = box_new(owner, s->seed);
 		uuid_map_put(&s->boxes, owner, box);
 	}
 	box->used_ms = cx_now_ms(ctx);
 	return box;
-}
-
-static bool is_expired(struct cx_ctx *ctx, const struct shard *s, const struct box_entry *e)
-{
-	return e->wall_ms + s->settings->message_ttl_ms <= cx_wall_ms(ctx);
 }
 
 /* ---- append ---- */
@@ -68,7 +67,9 @@ static void append_one(struct cx_ctx *ctx, struct shard *s, struct inbox_item *i
 		(const struct record *)(const void *)(cx_buf_bytes(buf) + item->offset);
 	struct box *box = box_for(ctx, s, &item->owner);
 
-	item->prev = box->tail;
+	/* Rows of before may wait that nobody has asked for yet. */
+	item->prev =
+		box->loading == BOX_LOADED || box->tail != 0 ? box->tail : INBOX_PREV_UNKNOWN;
 	if (item->kind == RECORD_USER_GONE) {
 		box_clear(box);
 		return;
@@ -83,7 +84,6 @@ static void append_one(struct cx_ctx *ctx, struct shard *s, struct inbox_item *i
 				.key = r->key,
 				.key_case = r->key_case,
 				.len = r->frame_len,
-				.wall_ms = r->wall_ms,
 				.buf = cx_buf_ref(buf),
 				.offset = item->offset,
 				.kind = r->kind,
@@ -105,11 +105,6 @@ static void on_append(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 /* ---- read ---- */
 
-static bool is_readable(struct cx_ctx *ctx, const struct shard *s, const struct box_entry *e)
-{
-	return e->state == BOX_WAITING && !is_expired(ctx, s, e);
-}
-
 /* Where a read that handed out everything up to entry n (exclusive) goes on. */
 static uint64_t next_after(const struct box *box, uint32_t n)
 {
@@ -119,7 +114,7 @@ static uint64_t next_after(const struct box *box, uint32_t n)
 }
 
 /* Copies records of entries in memory from n on; stops at max_bytes or at one that is in a row. */
-static void read_memory(struct cx_ctx *ctx, struct shard *s, struct box *box, uint32_t n,
+static void read_memory(struct cx_ctx *ctx, struct box *box, uint32_t n,
                         const struct box_op *op)
 {
 	uint32_t end = n, count = 0;
@@ -130,7 +125,7 @@ static void read_memory(struct cx_ctx *ctx, struct shard *s, struct box *box, ui
 		const struct box_entry *e = box_at(box, end);
 		const size_t size = record_size(e->len);
 
-		if (!is_readable(ctx, s, e))
+		if (!box_is_readable(e))
 			continue;
 		if (e->buf == NULL || (bytes > 0 && bytes + size > op->max_bytes))
 			break;
@@ -142,7 +137,7 @@ static void read_memory(struct cx_ctx *ctx, struct shard *s, struct box *box, ui
 	for (; n != end; n++) {
 		const struct box_entry *e = box_at(box, n);
 
-		if (!is_readable(ctx, s, e))
+		if (!box_is_readable(e))
 			continue;
 		memcpy(cx_buf_data(out) + at, cx_buf_bytes(e->buf) + e->offset,
 		       record_size(e->len));
@@ -156,7 +151,7 @@ static void read(struct cx_ctx *ctx, struct shard *s, struct box *box, const str
 	struct pending p = { .kind = PENDING_FETCH, .owner = box->owner, .caller = op->caller };
 	uint32_t n = box_after(box, op->after);
 
-	while (n != box->end && !is_readable(ctx, s, box_at(box, n)))
+	while (n != box->end && !box_is_readable(box_at(box, n)))
 		n++;
 	if (n == box->end) {
 		inbox_answer_read(ctx, op->caller, NULL, 0,
@@ -164,7 +159,7 @@ static void read(struct cx_ctx *ctx, struct shard *s, struct box *box, const str
 		return;
 	}
 	if (box_at(box, n)->buf != NULL) {
-		read_memory(ctx, s, box, n, op);
+		read_memory(ctx, box, n, op);
 		return;
 	}
 	p.id = box_at(box, n)->id - 1;
@@ -173,32 +168,6 @@ static void read(struct cx_ctx *ctx, struct shard *s, struct box *box, const str
 		inbox_pending_add(&s->pending, &p);
 	else
 		inbox_fail_read(ctx, op->caller, op->after);
-}
-
-/* Drops from the fetched rows what was settled meanwhile. */
-static struct cx_buf *still_readable(struct cx_ctx *ctx, const struct shard *s,
-                                     const struct box *box, const struct cx_buf *rows,
-                                     uint64_t *last, uint32_t *count)
-{
-	const uint8_t *at = cx_buf_bytes(rows);
-	const uint8_t *end = at + cx_buf_len(rows);
-	struct cx_buf *out = cx_buf_new(cx_buf_len(rows));
-	const struct record *r;
-	size_t used = 0;
-	bool torn;
-
-	while ((r = record_next(&at, end, &torn)) != NULL) {
-		const struct box_entry *e = box_find(box, r->id);
-
-		*last = r->id;
-		if (e == NULL || !is_readable(ctx, s, e))
-			continue;
-		memcpy(cx_buf_data(out) + used, r, r->size);
-		used += r->size;
-		(*count)++;
-	}
-	cx_buf_trim(out, used);
-	return out;
 }
 
 static void on_fetched(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -219,8 +188,9 @@ static void on_fetched(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		return;
 	}
 	if (msg->buf != NULL)
-		out = still_readable(ctx, s, box, msg->buf, &last, &count);
-	if (last == 0) { /* the row that was there has been settled: go on behind it */
+		out = box_waiting_of(box, msg->buf, &last, &count);
+	box_drop_ghost(box, p.id + 1, msg->buf);
+	if (last == 0) { /* the row that was there is gone: go on behind it */
 		n = box_after(box, p.id);
 		last = n == box->end ? box->tail : box_at(box, n)->id;
 	}
@@ -251,14 +221,12 @@ static void settle_again(struct cx_ctx *ctx, struct shard *s, const struct box *
 	const struct box_entry *e =
 		box_find_key(box, BOX_SETTLING, &op->key, op->has_from ? &op->from : NULL);
 
-	if (e != NULL) {
-		p.id = e->id;
-		p.corr = inbox_pending_settle(&s->pending, &box->owner, e->id);
-	}
-	if (p.corr != 0)
-		inbox_pending_add(&s->pending, &p);
-	else
+	if (e == NULL) {
 		inbox_answer_settle(ctx, op->caller, INBOX_UNKNOWN);
+		return;
+	}
+	p.id = e->id;
+	inbox_pending_join(&s->pending, e->question, &p);
 }
 
 static void settle(struct cx_ctx *ctx, struct shard *s, struct box *box,
@@ -286,7 +254,7 @@ static void settle(struct cx_ctx *ctx, struct shard *s, struct box *box,
 		return;
 	}
 	e->state = BOX_SETTLING;
-	inbox_pending_add(&s->pending, &p);
+	e->question = inbox_pending_add(&s->pending, &p);
 }
 
 static void finish_settle(struct cx_ctx *ctx, struct shard *s, const struct pending *p,
@@ -480,8 +448,8 @@ static void on_receipts_done(struct cx_ctx *ctx, void *state, const struct cx_ms
 static void on_spilled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	const struct log_spilled *m = CX_MSG_AS(struct log_spilled, msg);
-	const struct log_spilled_entry *entries =
-		(const struct log_spilled_entry *)(const void *)cx_buf_bytes(msg->buf);
+	const struct log_place *entries =
+		(const struct log_place *)(const void *)cx_buf_bytes(msg->buf);
 	struct shard *s = state;
 
 	(void)ctx;
@@ -493,12 +461,21 @@ static void on_spilled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	}
 }
 
-/* What ran out of time goes, from the front: the log removes its own copy by itself. */
-static void drop_expired(struct cx_ctx *ctx, const struct shard *s, struct box *box)
+static void on_ended(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	while (!box_is_empty(box) && box_at(box, box->first)->state == BOX_WAITING &&
-	       is_expired(ctx, s, box_at(box, box->first)))
-		box_remove(box, box_at(box, box->first));
+	const struct log_ended *m = CX_MSG_AS(struct log_ended, msg);
+	const struct log_place *places =
+		(const struct log_place *)(const void *)cx_buf_bytes(msg->buf);
+	struct shard *s = state;
+
+	(void)ctx;
+	for (uint32_t i = 0; i < m->count; i++) {
+		struct box *box = uuid_map_get(&s->boxes, &places[i].owner);
+		struct box_entry *e = box == NULL ? NULL : box_find(box, places[i].id);
+
+		if (e != NULL && e->state != BOX_GONE)
+			box_remove(box, e);
+	}
 }
 
 /* inv. 4.  With everything in rows the box can be made again from the index. */
@@ -525,7 +502,6 @@ static void on_sweep(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 			s->sweep_at = 0;
 			break;
 		}
-		drop_expired(ctx, s, box);
 		if (is_droppable(box, cx_now_ms(ctx)))
 			drop[count++] = box;
 	}
@@ -542,6 +518,9 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	struct shard *s = state;
 
 	s->settings = *(const struct embedded_inbox_settings *const *)conf;
+	/* The order of nothing depends on it, so a simulation stays what it was. */
+	if (getrandom(&s->seed, sizeof(s->seed), 0) != (ssize_t)sizeof(s->seed))
+		s->seed = cx_random(ctx);
 	cx_timer_arm(ctx, &s->sweep, SWEEP_MS, TIMER_A);
 	return CX_OK;
 }
@@ -570,6 +549,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(LOG_INDEXED, struct log_indexed, on_indexed),
 	CX_ON(LOG_SETTLED, struct log_settled, on_settled),
 	CX_ON(LOG_SPILLED, struct log_spilled, on_spilled),
+	CX_ON(LOG_ENDED, struct log_ended, on_ended),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_sweep),
 };

@@ -11,7 +11,6 @@
 
 struct embedded_inbox_settings {
 	struct cx_ref log, log_reader;
-	int64_t message_ttl_ms;
 	bool receipts; /* a settled message makes a `delivered` ack for its sender */
 };
 

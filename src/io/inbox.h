@@ -28,15 +28,16 @@ struct inbox {
 struct inbox_item {
 	struct uuid owner;
 	uint64_t id;
-	uint64_t
-		prev; /* the entry before it in the owner's inbox, settled or not (0: none known) */
+	uint64_t prev; /* the entry before it in the owner's inbox, settled or not; 0: none; or
+		       INBOX_PREV_UNKNOWN */
 	uint32_t offset; /* of the record in the buffer (its frame follows the head) */
 	uint32_t len;    /* of the frame */
 	uint8_t kind;
 	uint8_t fresh; /* 0: it was there already */
 };
 
-#define INBOX_BATCH_MAX 48 /* items in one INBOX_APPEND */
+#define INBOX_PREV_UNKNOWN UINT64_MAX /* whether and what waits before it: only a read tells */
+#define INBOX_BATCH_MAX 48            /* items in one INBOX_APPEND */
 
 /* hdr.buf = the batch's bytes; items point into it. */
 struct inbox_append_msg {

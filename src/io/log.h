@@ -85,14 +85,22 @@ struct log_receipts_done_msg {
 
 /* ---- between the embedded log and the embedded inbox (io/embedded_inbox.c) only ---- */
 
-/* LOG_SPILLED: entries (hdr.buf = array of struct log_spilled_entry) moved from the batch they
+/* LOG_SPILLED: entries (hdr.buf = array of struct log_place) moved from the batch they
  * came in to a row of their own: their bytes are no longer held in memory by the log. Sent to
  * every inbox shard, after the commit. */
-struct log_spilled_entry {
+struct log_place {
 	struct uuid owner;
 	uint64_t id;
 };
 struct log_spilled {
+	struct cx_msg hdr;
+	uint32_t count;
+};
+
+/* LOG_ENDED: entries (hdr.buf = array of struct log_place) that are no more though nobody settled
+ * them: over their time, or receipts that made room for younger ones.  Sent to every inbox shard, after
+ * the commit. */
+struct log_ended {
 	struct cx_msg hdr;
 	uint32_t count;
 };

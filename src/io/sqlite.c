@@ -27,7 +27,7 @@ static int64_t wall_now_ms(void)
 
 static enum cx_err open_all(struct sqlite_shared *s, const struct sqlite_settings *settings)
 {
-	enum cx_err err = sqlite_db_lock(settings->path, &s->lock_fd);
+	enum cx_err err = sqlite_file_lock(settings->path, &s->lock_fd);
 
 	if (err == CX_OK)
 		err = sqlite_engine_open(&s->engine, settings,
@@ -66,7 +66,7 @@ void sqlite_teardown(void)
 
 	if (!s->is_open)
 		return;
-	sqlite_checkpoint_stop(&s->checkpoint);
+	sqlite_checkpoint_stop(&s->checkpoint, s->engine.db);
 	if (s->reader != NULL)
 		sqlite_db_close(&s->reader, s->reader_sql, SQLITE_READER_SQL_COUNT);
 	/* the last connection copies the whole log and removes it */

@@ -16,7 +16,7 @@ struct sqlite_settings {
 	const char *path; /* of the database file; its folder exists */
 	int64_t message_ttl_ms;
 	int64_t dedup_window_ms;
-	uint32_t inbox_max_messages; /* for each user; receipts do not count */
+	uint32_t inbox_max_messages; /* for each user; four times as many receipts */
 	uint64_t inbox_max_bytes;    /* sum of frame bytes */
 	uint64_t
 		spill_bytes; /* more than this in unsettled batches: oldest are moved to rows; 16 MiB */
@@ -42,7 +42,7 @@ void sqlite_teardown(void);
 /* Sum figures for /metrics.  Thread: any. */
 struct sqlite_figures {
 	uint64_t commits, records, duplicates, failures, spilled, segments, remembered_ids;
-	uint64_t wal_bytes, checkpoints;
+	uint64_t wal_bytes, checkpoints, receipts_dropped;
 	uint64_t commit_ns_sum, commit_ns_max;
 };
 void sqlite_figures(struct sqlite_figures *out);

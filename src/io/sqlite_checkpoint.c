@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <cx/log.h>
+
 #include "io/sqlite_db.h"
 #include "io/sqlite_stats.h"
 
@@ -13,13 +15,19 @@
 
 /* SQLite syncs the database only when it has copied the last frame, which a copy beside a busy
  * writer never does: without this, the writer would have to wait for all of it. */
-static void sync_database(sqlite3 *db)
+static bool sync_database(sqlite3 *db)
 {
 	sqlite3_file *file = NULL;
+	int rc;
 
 	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK &&
-	    file != NULL && file->pMethods != NULL)
-		file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+	    file != NULL && file->pMethods != NULL) {
+		rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+		if (rc != SQLITE_OK)
+			cx_log(CX_ERROR, "sqlite.sync_failed", "code=%d", rc);
+		return rc == SQLITE_OK;
+	}
+	return true;
 }
 
 /* Passive, so that nobody waits for it.  That it is told SQLITE_BUSY (the writer was just changing
@@ -36,23 +44,27 @@ static bool checkpoint(sqlite3 *db, int *log, int *done)
 	return false;
 }
 
-static void copy(sqlite3 *db)
+/* false: what was copied is not safe. */
+static bool copy(sqlite3 *db)
 {
 	int log = 0, done = 0, before = 0, pass;
 
 	for (pass = 0; pass < PASSES_MAX; pass++) {
 		if (!checkpoint(db, &log, &done))
 			continue;
-		sync_database(db);
+		if (!sync_database(db))
+			return false;
 		if (done - before < REST_FRAMES)
-			return;
+			break;
 		before = done;
 	}
+	return true;
 }
 
 static void *run(void *arg)
 {
 	struct sqlite_checkpoint *const c = arg;
+	bool is_safe;
 
 	pthread_setname_np(pthread_self(), "checkpoint");
 	pthread_mutex_lock(&c->mutex);
@@ -62,8 +74,9 @@ static void *run(void *arg)
 			continue;
 		}
 		pthread_mutex_unlock(&c->mutex);
-		copy(c->db);
+		is_safe = copy(c->db);
 		pthread_mutex_lock(&c->mutex);
+		c->is_unsafe = c->is_unsafe || !is_safe;
 		if (c->state == SQLITE_CHECKPOINT_ASKED)
 			c->state = SQLITE_CHECKPOINT_DONE;
 	}
@@ -98,12 +111,25 @@ static void set_state(struct sqlite_checkpoint *c, enum sqlite_checkpoint_state 
 	pthread_mutex_unlock(&c->mutex);
 }
 
-void sqlite_checkpoint_stop(struct sqlite_checkpoint *c)
+/* The last connection to close, the writer's, must not copy the rest and remove the log. */
+static void keep_log(struct sqlite_checkpoint *c, sqlite3 *writer)
+{
+	if (c->ask_at_bytes == UINT64_MAX)
+		return;
+	c->ask_at_bytes = UINT64_MAX;
+	sqlite_set_broken();
+	if (sqlite3_db_config(writer, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK)
+		sqlite_db_log(writer, "keep_log");
+}
+
+void sqlite_checkpoint_stop(struct sqlite_checkpoint *c, sqlite3 *writer)
 {
 	if (!c->running)
 		return;
 	set_state(c, SQLITE_CHECKPOINT_QUIT);
 	pthread_join(c->thread, NULL);
+	if (c->is_unsafe && writer != NULL)
+		keep_log(c, writer);
 	pthread_cond_destroy(&c->cond);
 	pthread_mutex_destroy(&c->mutex);
 	sqlite_db_close(&c->db, NULL, 0);
@@ -125,12 +151,18 @@ static bool finish(struct sqlite_checkpoint *c, sqlite3 *writer, uint64_t wal_by
 bool sqlite_checkpoint_turn(struct sqlite_checkpoint *c, sqlite3 *writer, uint64_t wal_bytes)
 {
 	enum sqlite_checkpoint_state state;
+	bool is_unsafe;
 
 	if (!c->running || wal_bytes < c->ask_at_bytes)
 		return false;
 	pthread_mutex_lock(&c->mutex);
 	state = c->state;
+	is_unsafe = c->is_unsafe;
 	pthread_mutex_unlock(&c->mutex);
+	if (is_unsafe) {
+		keep_log(c, writer);
+		return false;
+	}
 	if (state == SQLITE_CHECKPOINT_DONE)
 		return finish(c, writer, wal_bytes);
 	if (state == SQLITE_CHECKPOINT_IDLE)

@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,30 +40,6 @@ void sqlite_db_log(sqlite3 *db, const char *what)
 	       sqlite3_extended_errcode(db), sqlite3_errmsg(db));
 }
 
-enum cx_err sqlite_db_lock(const char *path, int *lock_fd)
-{
-	char name[512];
-	int fd;
-
-	if (snprintf(name, sizeof(name), "%s-lock", path) >= (int)sizeof(name))
-		return sqlite_db_fail("the name of the database %s is too long", path);
-	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return sqlite_db_fail("cannot open %s: %s", name, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		const int why = errno;
-
-		close(fd);
-		if (why == EWOULDBLOCK)
-			return sqlite_db_fail("the database %s is in use by another process "
-			                      "(it holds %s)",
-			                      path, name);
-		return sqlite_db_fail("cannot lock %s: %s", name, strerror(why));
-	}
-	*lock_fd = fd;
-	return CX_OK;
-}
-
 static bool pragmas(sqlite3 *db, enum sqlite_db_role role)
 {
 	/* The page size acts on a new file only.  Deleted messages are overwritten where that
@@ -94,7 +69,8 @@ static bool pragmas(sqlite3 *db, enum sqlite_db_role role)
 	return sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK;
 }
 
-/* SQLite makes files that everybody may read; -wal and -shm take over the mode of the database. */
+/* SQLite makes files that everybody may read; -wal and -shm take over the mode of the database.
+ * Before any connection: closing the file drops the locks that they hold on it. */
 static bool make_private(const char *path)
 {
 	const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -130,15 +106,14 @@ enum cx_err sqlite_db_open(const char *path, enum sqlite_db_role role, sqlite3 *
 }
 
 /* SQLite reads the log up to the first frame that is not one: zeros end it. */
-void sqlite_db_extend_log(const char *path)
+void sqlite_db_extend_log(sqlite3 *db)
 {
 	static const char zeros[1 << 16];
-	char name[512];
+	const char *const name = sqlite3_filename_wal(sqlite3_db_filename(db, "main"));
 	struct stat st;
 	off_t at;
 	int fd;
 
-	snprintf(name, sizeof(name), "%s-wal", path);
 	fd = open(name, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return;

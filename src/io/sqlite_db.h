@@ -15,10 +15,6 @@
 
 enum sqlite_db_role { SQLITE_DB_WRITER, SQLITE_DB_READER, SQLITE_DB_CHECKPOINTER };
 
-/* Takes the lock file beside the database, so that a second process finds out.
- * Returns CX_EIO with the text of sqlite_db_error. */
-CX_NODISCARD enum cx_err sqlite_db_lock(const char *path, int *lock_fd);
-
 /* A connection with its pragmas set.  Returns CX_EIO with the text of sqlite_db_error. */
 CX_NODISCARD enum cx_err sqlite_db_open(const char *path, enum sqlite_db_role role,
                                         sqlite3 **out);
@@ -31,7 +27,7 @@ CX_NODISCARD enum cx_err sqlite_db_prepare(sqlite3 *db, const char *const *texts
                                            unsigned count, sqlite3_stmt **out);
 /* Makes the write-ahead log's file long before it is used: a sync of blocks that are there takes a
  * third of the time of one that also stores a new length.  Before the first write only. */
-void sqlite_db_extend_log(const char *path);
+void sqlite_db_extend_log(sqlite3 *db);
 
 uint32_t sqlite_db_page_bytes(sqlite3 *db);
 void sqlite_db_close(sqlite3 **db, sqlite3_stmt **statements, unsigned count);

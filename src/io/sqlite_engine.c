@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cx/log.h>
+
 #include "io/sqlite_db.h"
 #include "io/sqlite_stats.h"
 
@@ -26,6 +28,16 @@ void sqlite_clock(struct sqlite_engine *e, uint64_t now_ms, int64_t wall_ms)
 		e->expiry_ms = wall_ms;
 	else
 		e->expiry_ms += step;
+}
+
+bool sqlite_has_file(struct sqlite_engine *e)
+{
+	const bool is_gone = !sqlite_file_is_there(&e->file);
+
+	if (is_gone && !e->is_file_gone)
+		cx_log(CX_ERROR, "sqlite.file_gone", "file=\"%s\"", e->file.db.path);
+	e->is_file_gone = is_gone;
+	return !is_gone;
 }
 
 /* ---- the transaction ---- */
@@ -93,6 +105,13 @@ void sqlite_delta_add(struct sqlite_engine *e, const struct uuid *owner, int32_t
 	d = &e->deltas[e->delta_count++];
 	*d = (struct sqlite_delta){ *owner, bytes, messages, row_receipts };
 	sqlite_index_adjust(&e->index, owner, messages, bytes, row_receipts);
+}
+
+void sqlite_note_ended(struct sqlite_engine *e, const struct uuid *owner, uint64_t id)
+{
+	if (e->ended_count == e->ended_cap)
+		e->ended = grown(e->ended, &e->ended_cap, sizeof(*e->ended));
+	e->ended[e->ended_count++] = (struct log_place){ .owner = *owner, .id = id };
 }
 
 /* ---- gathering ---- */
@@ -192,29 +211,11 @@ enum sqlite_settled sqlite_settle(struct sqlite_engine *e, const struct log_sett
 		m->id <= e->index.floor ? settle_row(e, m) : settle_entry(e, m);
 
 	if (settled == SQLITE_SETTLED_NOW && m->hdr.buf != NULL && !is_gone(e, &m->peer) &&
-	    (e->plan_count != planned || e->delta_count != changed))
+	    (e->plan_count != planned || e->delta_count != changed)) {
+		sqlite_bound_receipts(e, &m->peer);
 		sqlite_plan_add(e, RECORD_RECEIPT, &m->peer, m->hdr.buf)->peer = m->owner;
+	}
 	return settled;
-}
-
-void sqlite_receipts_done(struct sqlite_engine *e, const struct log_receipts_done_msg *m)
-{
-	sqlite3_stmt *const s = e->sql[SQLITE_W_ROW_RECEIPTS_DONE];
-	const struct sqlite_owner *const o = sqlite_index_owner(&e->index, &m->owner);
-	const bool has_rows = o != NULL && o->row_receipts > 0;
-
-	if (o == NULL || e->broken)
-		return;
-	if (o->receipt_first != 0 && o->receipt_first <= m->upto)
-		sqlite_plan_add(e, RECORD_RECEIPTS_DONE, &m->owner, NULL)->ref = m->upto;
-	if (!has_rows || !sqlite_begin(e))
-		return;
-	sqlite_bind_uuid(s, 1, &m->owner);
-	sqlite3_bind_int64(s, 2, (int64_t)m->upto);
-	if (!sqlite_run(s))
-		sqlite_trouble(e, "receipts_done");
-	else if (sqlite3_changes(e->db) > 0)
-		sqlite_delta_add(e, &m->owner, 0, 0, -sqlite3_changes(e->db));
 }
 
 /* ---- the commit ---- */
@@ -300,6 +301,7 @@ static void take_back(struct sqlite_engine *e)
 				entry->state = SQLITE_ENTRY_LIVE;
 		}
 	}
+	e->ended_count = 0;
 	cx_buf_unref(e->committed);
 	e->committed = NULL;
 }
@@ -325,7 +327,7 @@ static bool commit_transaction(struct sqlite_engine *e)
 			sqlite_trouble(e, "append");
 		return false;
 	}
-	if (e->broken)
+	if (e->broken || !sqlite_has_file(e))
 		return false;
 	if (e->in_transaction && !sqlite_run(e->sql[SQLITE_W_COMMIT])) {
 		sqlite_trouble(e, "commit");
@@ -398,7 +400,8 @@ enum cx_err sqlite_engine_open(struct sqlite_engine *e, const struct sqlite_sett
 		sqlite_engine_close(e);
 		return err;
 	}
-	sqlite_db_extend_log(settings->path);
+	sqlite_db_extend_log(e->db);
+	sqlite_file_note(&e->file, e->db);
 	e->page_bytes = sqlite_db_page_bytes(e->db);
 	sqlite3_wal_hook(e->db, on_wal_frames, e);
 	return CX_OK;
@@ -421,5 +424,6 @@ void sqlite_engine_close(struct sqlite_engine *e)
 	free(e->plan);
 	free(e->deltas);
 	free(e->moved);
+	free(e->ended);
 	memset(e, 0, sizeof(*e));
 }

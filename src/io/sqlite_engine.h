@@ -19,6 +19,7 @@
 
 #include "io/log.h"
 #include "io/sqlite.h"
+#include "io/sqlite_file.h"
 #include "io/sqlite_ids.h"
 #include "io/sqlite_index.h"
 #include "io/sqlite_sql.h"
@@ -65,6 +66,10 @@ struct sqlite_engine {
 	struct cx_buf *committed; /* the last commit's bytes, until the next commit; or NULL */
 	bool committed_entries;   /* they hold something for the partitions */
 
+	/* entries that this batch (or step of the upkeep) ends by itself: true with the commit */
+	struct log_place *ended;
+	uint32_t ended_count, ended_cap;
+
 	/* time */
 	uint64_t now_ms;
 	int64_t wall_ms;
@@ -75,10 +80,13 @@ struct sqlite_engine {
 	uint64_t sweep_due_ms;
 	bool sweeping;
 	uint8_t limits_cursor[16];
-	struct log_spilled_entry *moved; /* of the last upkeep step */
+	struct log_place *moved; /* of the last upkeep step */
 	uint32_t moved_count, moved_cap;
 	bool tidy_worked; /* the last step that moved or deleted */
 	bool failing;     /* the last commit did not work */
+	struct sqlite_file file;
+	uint64_t file_due_ms; /* when to look whether it is still there */
+	bool is_file_gone;
 	uint64_t probe_due_ms;
 
 	int wal_frames; /* in the write-ahead log */
@@ -117,12 +125,13 @@ void sqlite_receipts_done(struct sqlite_engine *e, const struct log_receipts_don
 void sqlite_store_write(struct sqlite_engine *e, const struct store_op *op,
                         struct store_result *result);
 
-/* Make the batch durable.  CX_OK: e->committed holds the bytes (or NULL when there were none).
+/* Make the batch durable.  CX_OK: e->committed holds the bytes (or NULL when there were none), and
+ * e->ended what ended with it, for the caller to tell and to set to none.
  * CX_EIO: nothing of it happened, ids and sums are as before it. */
 CX_NODISCARD enum cx_err sqlite_commit(struct sqlite_engine *e);
 
 /* One bounded step, if one is due; `rows`: at least so many entries to move when over a limit.
- * e->moved tells which entries have rows now.  Returns ms until the next step is due. */
+ * e->moved tells which entries have rows now, e->ended which are no more.  Returns ms until the next step is due. */
 uint32_t sqlite_upkeep(struct sqlite_engine *e, uint32_t rows);
 
 /* ---- between the engine's files ---- */
@@ -136,7 +145,14 @@ struct sqlite_plan *sqlite_plan_add(struct sqlite_engine *e, enum record_kind ki
 void sqlite_delta_add(struct sqlite_engine *e, const struct uuid *owner, int32_t messages,
                       int64_t bytes, int32_t row_receipts);
 CX_NODISCARD enum cx_err sqlite_recover(struct sqlite_engine *e);
+/* Says so in the log when it is gone. */
+bool sqlite_has_file(struct sqlite_engine *e);
 uint32_t sqlite_hour(const struct sqlite_engine *e);
+/* Entry id of owner goes with this batch. */
+void sqlite_note_ended(struct sqlite_engine *e, const struct uuid *owner, uint64_t id);
+/* One more receipt comes for owner: those over the bound go, oldest first, a part of the bound at a
+ * time and once a batch. */
+void sqlite_bound_receipts(struct sqlite_engine *e, const struct uuid *owner);
 enum store_outcome sqlite_limit_write(struct sqlite_engine *e, const struct store_op *op,
                                       struct store_result *result);
 

@@ -100,6 +100,11 @@ const struct sqlite_owner *sqlite_index_owner(const struct sqlite_index *index,
 	return owner_find(index, id);
 }
 
+struct sqlite_owner *sqlite_index_owner_mark(struct sqlite_index *index, const struct uuid *id)
+{
+	return owner_find(index, id);
+}
+
 void sqlite_index_adjust(struct sqlite_index *index, const struct uuid *id, int32_t messages,
                          int64_t bytes, int32_t row_receipts)
 {
@@ -230,6 +235,7 @@ static void apply_receipts_done(struct sqlite_index *index, const struct record 
 
 		cx_assert(e != NULL);
 		o->receipt_first = e->next_receipt;
+		o->receipts--;
 		entry_end(s, e);
 	}
 	if (o->receipt_first == 0)
@@ -267,6 +273,7 @@ static void chain_receipt(struct sqlite_index *index, const struct record *r)
 	else
 		entry_of(index, o->receipt_last, &s)->next_receipt = r->id;
 	o->receipt_last = r->id;
+	o->receipts++;
 }
 
 static void apply_entry(struct sqlite_index *index, enum sqlite_apply how,
@@ -357,6 +364,7 @@ void sqlite_index_spilled(struct sqlite_index *index, struct sqlite_segment *seg
 		o->receipt_first = e->next_receipt;
 		if (o->receipt_first == 0)
 			o->receipt_last = 0;
+		o->receipts--;
 		o->row_receipts++;
 	}
 	entry_end(segment, e);

@@ -44,7 +44,8 @@ struct sqlite_owner {
 	uint64_t bytes;                       /* of messages, both places */
 	uint64_t receipt_first, receipt_last; /* in segments; 0: none */
 	uint32_t messages;                    /* both places */
-	uint32_t row_receipts;
+	uint32_t row_receipts, receipts;      /* in rows; in segments */
+	uint32_t bounded_in;                  /* the batch in which old receipts were dropped */
 };
 
 struct sqlite_index {
@@ -80,6 +81,8 @@ struct sqlite_entry *sqlite_index_find(struct sqlite_index *index, uint64_t id,
 /* NULL: nothing waits for him.  The pointer holds until the next change. */
 const struct sqlite_owner *sqlite_index_owner(const struct sqlite_index *index,
                                               const struct uuid *id);
+/* The same, for whoever bounds his receipts. */
+struct sqlite_owner *sqlite_index_owner_mark(struct sqlite_index *index, const struct uuid *id);
 /* Change what waits for an owner by so much. */
 void sqlite_index_adjust(struct sqlite_index *index, const struct uuid *id, int32_t messages,
                          int64_t bytes, int32_t row_receipts);

@@ -96,7 +96,10 @@ static void fill(sqlite3_stmt *s, struct store_result *result)
 	else if (result->what == STORE_BLOCK_GET)
 		result->until_wall_ms = sqlite3_column_int64(s, 0);
 	else if (result->what == STORE_PING)
-		result->outcome = sqlite_is_healthy() ? STORE_OK : STORE_FAILED;
+		result->outcome =
+			sqlite_is_healthy() && sqlite_file_is_there(&sqlite_shared.engine.file)
+				? STORE_OK
+				: STORE_FAILED;
 	else
 		fill_user(s, result);
 }

@@ -26,6 +26,9 @@
 	X(ROW_SETTLE, "DELETE FROM inbox WHERE id = ?1 AND owner = ?2 AND kind = 1"            \
 	              " RETURNING frame_len")                                                  \
 	X(ROW_RECEIPTS_DONE, "DELETE FROM inbox WHERE owner = ?1 AND id <= ?2 AND kind = 2")   \
+	X(ROW_RECEIPTS_DROP, "DELETE FROM inbox WHERE id IN (SELECT id FROM inbox"             \
+	                     " WHERE owner = ?1 AND kind = 2 ORDER BY id LIMIT ?2)"            \
+	                     " RETURNING id")                                                  \
 	X(ROW_USER_GONE, "DELETE FROM inbox WHERE owner = ?1")                                 \
 	X(ROW_OLDEST, "SELECT id, owner, kind, frame_len, wall_ms FROM inbox"                  \
 	              " ORDER BY id LIMIT ?1")                                                 \

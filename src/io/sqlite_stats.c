@@ -6,7 +6,7 @@
 #include "io/sqlite.h"
 
 static uint64_t counters[SQLITE_COUNTERS];
-static bool healthy = true;
+static bool healthy = true, broken;
 
 static uint64_t value_of(enum sqlite_counter counter)
 {
@@ -44,9 +44,15 @@ void sqlite_set_health(bool ok)
 	__atomic_store_n(&healthy, ok, __ATOMIC_RELAXED);
 }
 
+void sqlite_set_broken(void)
+{
+	__atomic_store_n(&broken, true, __ATOMIC_RELAXED);
+}
+
 bool sqlite_is_healthy(void)
 {
-	return __atomic_load_n(&healthy, __ATOMIC_RELAXED);
+	return __atomic_load_n(&healthy, __ATOMIC_RELAXED) &&
+	       !__atomic_load_n(&broken, __ATOMIC_RELAXED);
 }
 
 void sqlite_stats_reset(void)
@@ -56,6 +62,7 @@ void sqlite_stats_reset(void)
 	for (i = 0; i < SQLITE_COUNTERS; i++)
 		sqlite_gauge((enum sqlite_counter)i, 0);
 	sqlite_set_health(true);
+	__atomic_store_n(&broken, false, __ATOMIC_RELAXED);
 }
 
 void sqlite_figures(struct sqlite_figures *out)
@@ -68,6 +75,7 @@ void sqlite_figures(struct sqlite_figures *out)
 	out->segments = value_of(SQLITE_GAUGE_SEGMENTS);
 	out->remembered_ids = value_of(SQLITE_GAUGE_REMEMBERED);
 	out->wal_bytes = value_of(SQLITE_GAUGE_WAL_BYTES);
+	out->receipts_dropped = value_of(SQLITE_COUNT_RECEIPTS_DROPPED);
 	out->checkpoints = value_of(SQLITE_COUNT_CHECKPOINTS);
 	out->commit_ns_sum = value_of(SQLITE_COUNT_COMMIT_NS);
 	out->commit_ns_max = value_of(SQLITE_GAUGE_COMMIT_NS_MAX);

@@ -13,6 +13,7 @@ enum sqlite_counter {
 	SQLITE_COUNT_FAILURES,
 	SQLITE_COUNT_SPILLED,
 	SQLITE_COUNT_CHECKPOINTS,
+	SQLITE_COUNT_RECEIPTS_DROPPED,
 	SQLITE_COUNT_COMMIT_NS,
 	SQLITE_GAUGE_SEGMENTS,
 	SQLITE_GAUGE_REMEMBERED,
@@ -28,6 +29,8 @@ uint64_t sqlite_clock_ns(void);
 
 /* Whether the last commit went well; the reader answers pings by it. */
 void sqlite_set_health(bool ok);
+/* Not healthy any more, whatever commits say, until the next start. */
+void sqlite_set_broken(void);
 bool sqlite_is_healthy(void);
 void sqlite_stats_reset(void);
 

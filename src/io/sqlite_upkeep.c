@@ -15,6 +15,7 @@
 #define STEP_MS 50        /* between steps when nothing presses */
 #define SWEEP_MS 60000    /* between looks for what is over its time */
 #define PAUSE_MS 1000     /* after a step that failed */
+#define FILE_MS 1000      /* between looks whether the file is there */
 #define STEP_ROWS 256     /* entries moved to rows in one step, at least */
 #define STEP_BYTES 262144 /* and no more bytes than this, unless more come in */
 #define DROP_SEGMENTS 64  /* segments deleted in one step */
@@ -289,6 +290,7 @@ static bool expire_rows(struct sqlite_engine *e, bool *more)
 		sqlite3_bind_int64(del, 1, found[i].id);
 		if (!sqlite_run(del))
 			return false;
+		sqlite_note_ended(e, &found[i].owner, (uint64_t)found[i].id);
 		if (found[i].is_message)
 			sqlite_delta_add(e, &found[i].owner, -1, -found[i].len, 0);
 		else
@@ -394,6 +396,19 @@ static void probe(struct sqlite_engine *e)
 		cx_log(CX_INFO, "sqlite.recovered", "file=\"%s\"", e->settings->path);
 }
 
+/* Each commit looks by itself; this is for the time in which there is none. */
+static void look_for_file(struct sqlite_engine *e)
+{
+	if (e->now_ms < e->file_due_ms)
+		return;
+	e->file_due_ms = e->now_ms + FILE_MS;
+	if (sqlite_has_file(e) || e->failing)
+		return;
+	e->failing = true;
+	e->probe_due_ms = e->now_ms + FILE_MS;
+	sqlite_set_health(false);
+}
+
 static uint32_t until(const struct sqlite_engine *e, uint64_t due_ms)
 {
 	return due_ms <= e->now_ms ? 1 : (uint32_t)(due_ms - e->now_ms);
@@ -405,6 +420,8 @@ static uint32_t next_due(struct sqlite_engine *e)
 	uint32_t ms = until(e, e->sweep_due_ms);
 	uint32_t other;
 
+	other = until(e, e->file_due_ms);
+	ms = other < ms ? other : ms;
 	if (e->failing) {
 		other = until(e, e->probe_due_ms);
 		ms = other < ms ? other : ms;
@@ -435,6 +452,7 @@ uint32_t sqlite_upkeep(struct sqlite_engine *e, uint32_t rows)
 		sweep(e);
 	if (e->failing && e->now_ms >= e->probe_due_ms)
 		probe(e);
+	look_for_file(e);
 	sqlite_gauge(SQLITE_GAUGE_SEGMENTS, e->index.count);
 	sqlite_gauge(SQLITE_GAUGE_REMEMBERED, e->ids.count);
 	return next_due(e);

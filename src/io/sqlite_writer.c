@@ -126,6 +126,25 @@ static void send_records(struct cx_ctx *ctx, const struct sqlite_settings *setti
 	}
 }
 
+static void send_ended(struct cx_ctx *ctx, struct sqlite_engine *e)
+{
+	struct cx_buf *bytes;
+	uint32_t i;
+
+	if (e->ended_count == 0)
+		return;
+	bytes = cx_buf_copy(e->ended, e->ended_count * sizeof(*e->ended));
+	for (i = 0; i < e->settings->partition_count; i++) {
+		struct log_ended *const m = CX_MSG_NEW(ctx, LOG_ENDED, struct log_ended);
+
+		m->hdr.buf = cx_buf_ref(bytes);
+		m->count = e->ended_count;
+		send_shared(ctx, e->settings->inboxes[i], &m->hdr);
+	}
+	cx_buf_unref(bytes);
+	e->ended_count = 0;
+}
+
 static void send_spilled(struct cx_ctx *ctx, const struct sqlite_engine *e)
 {
 	struct cx_buf *bytes;
@@ -152,6 +171,7 @@ static void commit(struct cx_ctx *ctx, struct writer *w)
 
 	if (ok && e->committed != NULL && e->committed_entries)
 		send_records(ctx, e->settings, e->committed, first_id, e->next_id - 1);
+	send_ended(ctx, e);
 	answer_all(ctx, w, ok);
 }
 
@@ -208,6 +228,7 @@ static void batch_end(struct cx_ctx *ctx, void *state)
 	due_ms = sqlite_upkeep(e, w->appended * 2);
 	w->appended = 0;
 	send_spilled(ctx, e);
+	send_ended(ctx, e);
 	wal_bytes = (uint64_t)e->wal_frames * e->page_bytes;
 	if (sqlite_checkpoint_turn(w->checkpoint, e->db, wal_bytes))
 		e->wal_frames = 0;

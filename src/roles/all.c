@@ -155,7 +155,6 @@ static enum cx_err boot_store(struct all *all)
 	all->inbox = (struct embedded_inbox_settings){
 		.log = writer,
 		.log_reader = reader,
-		.message_ttl_ms = settings->message_ttl_ms,
 		.receipts = all->relay.receipts,
 	};
 	return CX_OK;

@@ -43,17 +43,23 @@
 /* ---- the clock: all of the process reads this one ---- */
 
 static _Atomic int64_t skipped_ms;
+static _Atomic int64_t wall_set_ms; /* how far the wall clock was set, besides */
 
 int clock_gettime(clockid_t id, struct timespec *t);
 int clock_gettime(clockid_t id, struct timespec *t)
 {
-	const int64_t ms = atomic_load(&skipped_ms);
+	const int64_t ms = atomic_load(&skipped_ms) +
+	                   (id == CLOCK_REALTIME ? atomic_load(&wall_set_ms) : 0);
 	const long rc = syscall(SYS_clock_gettime, id, t);
 
 	if (rc != 0 || (id != CLOCK_MONOTONIC && id != CLOCK_REALTIME))
 		return (int)rc;
 	t->tv_sec += ms / 1000;
 	t->tv_nsec += ms % 1000 * 1000000;
+	if (t->tv_nsec < 0) {
+		t->tv_sec--;
+		t->tv_nsec += 1000000000;
+	}
 	if (t->tv_nsec >= 1000000000) {
 		t->tv_sec++;
 		t->tv_nsec -= 1000000000;
@@ -225,6 +231,14 @@ UNUSED static void skip_ms(int64_t ms)
 {
 	quiet();
 	atomic_fetch_add(&skipped_ms, ms);
+	quiet();
+}
+
+/* The wall clock is so far from where it would be. */
+UNUSED static void set_wall_ms(int64_t ms)
+{
+	quiet();
+	atomic_store(&wall_set_ms, ms);
 	quiet();
 }
 

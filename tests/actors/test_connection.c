@@ -285,3 +285,63 @@ Test(connection, a_late_kick_of_the_user_or_session_it_had_before_is_nothing)
 	kicked(2, 72, 4401);
 	expect_closed(4401);
 }
+
+/* ---- the cursor (G2): what is older comes first, whatever fails ---- */
+
+static void entries_fail(void)
+{
+	ANSWER(take(fake_inbox, INBOX_READ), INBOX_ENTRIES, struct inbox_entries, NULL,
+	       .failed = 1);
+}
+
+static void push_entry(uint64_t id, uint64_t prev)
+{
+	struct cx_buf *buf = cx_buf_new(record_size(4));
+
+	memset(cx_buf_data(buf), 'x', cx_buf_len(buf));
+	TELL(fake_hub, conn, HUB_PUSH, struct hub_push, buf,
+	     .item = { .owner = uuid_of(1), .id = id, .prev = prev, .len = 4, .kind = RECORD_MESSAGE, .fresh = 1 });
+	cx_buf_unref(buf);
+}
+
+Test(connection, a_push_after_a_failed_read_is_not_written_but_read_for)
+{
+	const struct got *g;
+
+	log_in();
+	entries_fail();
+	push_entry(20, 0); /* the first of all, it says, and in the box it is */
+	g = take(fake_inbox, INBOX_READ);
+	cr_assert_eq(GOT(struct inbox_read_msg, g)->after, 0);
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	ANSWER(g, INBOX_ENTRIES, struct inbox_entries, NULL, .failed = 1);
+	skip_ms(1100); /* tried again by itself */
+	ANSWER(take(fake_inbox, INBOX_READ), INBOX_ENTRIES, struct inbox_entries, NULL,
+	       .next = 20);
+	push_entry(21, 20);
+	cr_assert_eq(count_got(ws, WS_SEND), 1, "from here on it is known what is before");
+}
+
+Test(connection, a_push_during_a_read_that_was_tried_again_waits_for_no_tick)
+{
+	const struct got *g;
+
+	log_in();
+	entries_fail();
+	skip_ms(1100);
+	g = take(fake_inbox, INBOX_READ);
+	push_entry(20, INBOX_PREV_UNKNOWN);
+	ANSWER(g, INBOX_ENTRIES, struct inbox_entries, NULL, .next = 10);
+	g = take(fake_inbox, INBOX_READ);
+	cr_assert_eq(GOT(struct inbox_read_msg, g)->after, 10);
+}
+
+Test(connection, a_push_before_which_nobody_knows_what_waits_is_read_for)
+{
+	log_in();
+	ANSWER(take(fake_inbox, INBOX_READ), INBOX_ENTRIES, struct inbox_entries, NULL,
+	       .next = 0);
+	push_entry(20, INBOX_PREV_UNKNOWN);
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	take(fake_inbox, INBOX_READ);
+}

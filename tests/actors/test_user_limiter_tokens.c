@@ -185,6 +185,44 @@ Test(limiter_tokens, the_block_holds_for_a_new_limiter_that_reads_it_from_the_st
 	cr_assert(count_got(fake_log, LOG_APPEND) == 0);
 }
 
+Test(limiter_tokens, a_clock_that_is_set_back_does_not_prolong_the_block)
+{
+	get_blocked();
+	set_wall_ms(-INT64_C(86400000));
+	skip_ms(58000);
+	submit(6, 1);
+	outcome(6, ERROR_USER_BLOCKED);
+	skip_ms(2100);
+	submit(7, 1);
+	store_says(STORE_LIMIT_LEASE, STORE_OK, 1);
+	store_says(STORE_USER_EXISTS, STORE_OK, 0);
+	log_says(append_of(7), LOG_OK);
+	outcome(7, ERROR_NONE);
+}
+
+Test(limiter_tokens, a_clock_that_is_set_ahead_does_not_end_the_block)
+{
+	get_blocked();
+	set_wall_ms(INT64_C(86400000));
+	submit(6, 1);
+	outcome(6, ERROR_USER_BLOCKED);
+}
+
+Test(limiter_tokens, a_block_of_the_store_lasts_no_longer_than_a_whole_one)
+{
+	hourly_only(4);
+	submit(1, 1);
+	ANSWER(store_got(STORE_BLOCK_GET), STORE_RESULT, struct store_result, NULL,
+	       .outcome = STORE_OK, .until_wall_ms = wall_ms() + 86400000);
+	outcome(1, ERROR_USER_BLOCKED);
+	skip_ms(60100);
+	submit(2, 1);
+	store_says(STORE_LIMIT_LEASE, STORE_OK, 1);
+	store_says(STORE_USER_EXISTS, STORE_OK, 0);
+	log_says(append_of(2), LOG_OK);
+	outcome(2, ERROR_NONE);
+}
+
 Test(limiter_tokens, the_block_is_asked_again_as_long_as_the_store_fails)
 {
 	const struct got *g;

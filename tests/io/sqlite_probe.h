@@ -88,6 +88,7 @@ static const struct cx_handler probe_handlers[] = {
 	CX_ON(LOG_SETTLED, struct log_settled, on_event),
 	CX_ON(LOG_RECORDS, struct log_records, on_event),
 	CX_ON(LOG_SPILLED, struct log_spilled, on_event),
+	CX_ON(LOG_ENDED, struct log_ended, on_event),
 	CX_ON(LOG_INDEXED, struct log_indexed, on_event),
 	CX_ON(LOG_FETCHED, struct log_fetched, on_event),
 	CX_ON(STORE_RESULT, struct store_result, on_event),

@@ -114,7 +114,7 @@ Test(sqlite_writer, a_new_start_sends_what_waits_before_any_answer)
 Test(sqlite_writer, old_entries_get_rows_that_the_reader_finds)
 {
 	struct ask a = { .owner = 1, .peer = 2, .key = 1, .len = 1000, .times = 100 };
-	const struct log_spilled_entry *spilled;
+	const struct log_place *spilled;
 	const struct log_index_entry *index;
 	const struct event *e;
 	uint32_t moved = 0, i;
@@ -185,11 +185,11 @@ Test(sqlite_writer, a_store_that_cannot_write_says_so_and_recovers)
 	cr_assert_eq(append_one(1, 2, 11)->outcome, LOG_DUPLICATE);
 }
 
-Test(sqlite_writer, a_second_process_is_told_who_has_the_file)
+Test(sqlite_writer, a_second_process_is_told_that_the_file_is_in_use)
 {
 	int fd;
 
-	cr_assert_eq(sqlite_db_lock(f.path, &fd), CX_EIO);
+	cr_assert_eq(sqlite_file_lock(f.path, &fd), CX_EIO);
 	cr_assert_not_null(strstr(sqlite_db_error(), f.path));
 	cr_assert_not_null(strstr(sqlite_db_error(), "another process"));
 }

@@ -169,6 +169,20 @@ static void acknowledge(struct cx_ctx *ctx, struct client *c, const struct uuid 
 	to_connection(ctx, c, &ping->hdr);
 }
 
+/* What is older and was never received comes first. */
+static void check_nothing_skipped(const struct client *c, const struct entry *e)
+{
+	uint32_t sender, number;
+
+	for (const struct entry *old = world.entries; old != e; old++)
+		if (old->kind == RECORD_MESSAGE && !old->is_gone &&
+		    uuid_equal(&old->owner, &c->user->id) &&
+		    world_message_of(&old->key, &sender, &number) &&
+		    !c->user->got[sender][number].is_received)
+			world_broken("client %u: entry %llu came before %llu", c->number,
+			             (unsigned long long)e->id, (unsigned long long)old->id);
+}
+
 static void on_message(struct cx_ctx *ctx, struct client *c, const struct chat_message *m)
 {
 	const struct entry *e = world_entry(&m->id);
@@ -188,6 +202,7 @@ static void on_message(struct cx_ctx *ctx, struct client *c, const struct chat_m
 	if (e->id <= c->last_entry)
 		world_broken("client %u: entry %llu after %llu on one connection", c->number,
 		             (unsigned long long)e->id, (unsigned long long)c->last_entry);
+	check_nothing_skipped(c, e);
 	c->last_entry = e->id;
 	world.received += !got->is_received;
 	got->is_received = true;

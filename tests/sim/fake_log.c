@@ -12,6 +12,7 @@
 #define PENDING_MAX 512
 #define COMMIT_MS 3
 #define FAILS_ONE_IN 40
+#define READ_FAILS_ONE_IN 3
 
 enum pending_kind { APPEND, SETTLE, DONE };
 
@@ -76,7 +77,8 @@ static void on_receipts_done(struct cx_ctx *ctx, void *state, const struct cx_ms
 
 /* ---- the commit ---- */
 
-static struct entry *store_entry(enum record_kind kind, const struct pending *p)
+static struct entry *store_entry(enum record_kind kind, const struct pending *p,
+                                 int64_t wall_ms)
 {
 	struct entry *e = &world.entries[world.entry_count++];
 
@@ -86,6 +88,7 @@ static struct entry *store_entry(enum record_kind kind, const struct pending *p)
 		             .key = p->key,
 		             .key_case = p->key_case,
 		             .id = ++world.last_id,
+		             .wall_ms = wall_ms,
 		             .kind = kind,
 		             .frame_len = (uint32_t)cx_buf_len(p->frame) };
 	memcpy(e->frame, cx_buf_bytes(p->frame), e->frame_len);
@@ -101,7 +104,7 @@ static struct entry *live_entry(const struct uuid *owner, uint64_t id)
 	return NULL;
 }
 
-static void apply_settle(const struct pending *p)
+static void apply_settle(const struct pending *p, int64_t wall_ms)
 {
 	struct entry *e = live_entry(&p->owner, p->ref);
 	struct pending receipt = { .owner = p->peer, .peer = p->owner, .frame = p->frame };
@@ -110,17 +113,17 @@ static void apply_settle(const struct pending *p)
 		return;
 	e->is_gone = true;
 	if (p->frame != NULL)
-		store_entry(RECORD_RECEIPT, &receipt);
+		store_entry(RECORD_RECEIPT, &receipt, wall_ms);
 }
 
-static enum log_outcome apply(const struct pending *p)
+static enum log_outcome apply(const struct pending *p, int64_t wall_ms)
 {
 	if (p->kind == APPEND) {
 		if (world_entry(&p->key) != NULL)
 			return LOG_DUPLICATE;
-		store_entry(RECORD_MESSAGE, p);
+		store_entry(RECORD_MESSAGE, p, wall_ms);
 	} else if (p->kind == SETTLE) {
-		apply_settle(p);
+		apply_settle(p, wall_ms);
 	} else {
 		for (uint32_t i = 0; i < world.entry_count; i++) {
 			struct entry *e = &world.entries[i];
@@ -148,30 +151,47 @@ static void reply(struct cx_ctx *ctx, const struct pending *p, enum log_outcome 
 	}
 }
 
-/* Entries [from, end) to every partition; those that are gone not. */
+static size_t write_entry(uint8_t *at, const struct entry *e)
+{
+	const struct record head = { .kind = (uint8_t)e->kind,
+		                     .id = e->id,
+		                     .wall_ms = e->wall_ms,
+		                     .owner = e->owner,
+		                     .peer = e->peer,
+		                     .key = e->key,
+		                     .key_case = e->key_case };
+
+	return record_write(at, &head, e->frame, e->frame_len);
+}
+
+static bool has_record(const struct entry *e)
+{
+	return !e->is_gone && e->id > world.floor;
+}
+
+static bool has_row(const struct entry *e, const struct uuid *owner, uint64_t after)
+{
+	return !e->is_gone && e->id <= world.floor && e->id > after &&
+	       uuid_equal(&e->owner, owner);
+}
+
+/* Entries [from, end) to every partition; not those that are gone or have rows. */
 static void send_records(struct cx_ctx *ctx, uint32_t from)
 {
 	size_t bytes = 0, at = 0;
 	struct cx_buf *buf;
 
 	for (uint32_t i = from; i < world.entry_count; i++)
-		bytes += world.entries[i].is_gone ? 0 : record_size(world.entries[i].frame_len);
+		bytes += has_record(&world.entries[i]) ? record_size(world.entries[i].frame_len)
+		                                       : 0;
 	if (bytes == 0)
 		return;
 	buf = cx_buf_new(bytes);
 	for (uint32_t i = from; i < world.entry_count; i++) {
 		const struct entry *e = &world.entries[i];
-		const struct record head = { .kind = (uint8_t)e->kind,
-			                     .id = e->id,
-			                     .wall_ms = cx_wall_ms(ctx),
-			                     .owner = e->owner,
-			                     .peer = e->peer,
-			                     .key = e->key,
-			                     .key_case = e->key_case };
 
-		if (!e->is_gone)
-			at += record_write(cx_buf_data(buf) + at, &head, e->frame,
-			                   e->frame_len);
+		if (has_record(e))
+			at += write_entry(cx_buf_data(buf) + at, e);
 	}
 	for (uint32_t n = 0; n < sim_relay.workers; n++) {
 		struct log_records *m = CX_MSG_NEW(ctx, LOG_RECORDS, struct log_records);
@@ -194,7 +214,7 @@ static void on_commit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)msg;
 	world.failed_commits += fails;
 	for (uint32_t i = 0; i < l->count; i++)
-		outcomes[i] = fails ? LOG_FAILED : apply(&l->pending[i]);
+		outcomes[i] = fails ? LOG_FAILED : apply(&l->pending[i], cx_wall_ms(ctx));
 	send_records(ctx, from);
 	for (uint32_t i = 0; i < l->count; i++) {
 		reply(ctx, &l->pending[i], outcomes[i]);
@@ -205,12 +225,65 @@ static void on_commit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 /* ---- reader and store ---- */
 
+static bool read_fails(struct cx_ctx *ctx)
+{
+	const bool fails = world.is_faulty && cx_random(ctx) % READ_FAILS_ONE_IN == 0;
+
+	world.failed_reads += fails;
+	return fails;
+}
+
 static void on_index(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
+	const struct uuid *owner = &CX_MSG_AS(struct log_index_msg, msg)->owner;
 	struct log_indexed *m = CX_MSG_NEW(ctx, LOG_INDEXED, struct log_indexed);
+	static struct log_index_entry rows[ENTRIES_MAX];
 
 	(void)state;
-	m->outcome = LOG_OK; /* nothing has a row of its own here */
+	if (read_fails(ctx)) {
+		m->outcome = LOG_FAILED;
+		cx_reply(ctx, msg, &m->hdr);
+		return;
+	}
+	m->outcome = LOG_OK;
+	for (uint32_t i = 0; i < world.entry_count; i++) {
+		const struct entry *e = &world.entries[i];
+
+		if (has_row(e, owner, 0))
+			rows[m->count++] = (struct log_index_entry){ .id = e->id,
+				                                     .wall_ms = e->wall_ms,
+				                                     .peer = e->peer,
+				                                     .key = e->key,
+				                                     .key_case = e->key_case,
+				                                     .frame_len = e->frame_len,
+				                                     .kind = (uint8_t)e->kind };
+	}
+	if (m->count > 0)
+		m->hdr.buf = cx_buf_copy(rows, m->count * sizeof(rows[0]));
+	cx_reply(ctx, msg, &m->hdr);
+}
+
+static void on_fetch(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct log_fetch_msg *q = CX_MSG_AS(struct log_fetch_msg, msg);
+	struct log_fetched *m = CX_MSG_NEW(ctx, LOG_FETCHED, struct log_fetched);
+	static uint8_t room[1 << 20];
+	size_t used = 0;
+
+	(void)state;
+	m->outcome = read_fails(ctx) ? LOG_FAILED : LOG_OK;
+	for (uint32_t i = 0; m->outcome == LOG_OK && i < world.entry_count; i++) {
+		const struct entry *e = &world.entries[i];
+
+		if (!has_row(e, &q->owner, q->after))
+			continue;
+		if (used > 0 && used + record_size(e->frame_len) > q->max_bytes)
+			break;
+		used += write_entry(room + used, e);
+		m->count++;
+	}
+	if (used > 0)
+		m->hdr.buf = cx_buf_copy(room, used);
 	cx_reply(ctx, msg, &m->hdr);
 }
 
@@ -250,6 +323,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(LOG_SETTLE, struct log_settle_msg, on_settle),
 	CX_ON(LOG_RECEIPTS_DONE, struct log_receipts_done_msg, on_receipts_done),
 	CX_ON(LOG_INDEX, struct log_index_msg, on_index),
+	CX_ON(LOG_FETCH, struct log_fetch_msg, on_fetch),
 	CX_ON(STORE_OP, struct store_op, on_store),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_commit),
 };

@@ -18,16 +18,28 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # name, file, text, in its place, seeds within which it must be found
 MUTANTS = [
     ("push past a hole", "src/actors/connection_cursor.c",
-     "if (item->prev != cur->sent) {", "if (item->prev > item->id) {", 50),
+     "if (cur->is_read_owed || item->prev != cur->sent) {", "if (cur->is_read_owed || item->prev > item->id) {", 50),
+    ("a push after a failed read skips what is older", "src/actors/connection_cursor.c",
+     "if (cur->is_read_owed || item->prev != cur->sent) {",
+     "if (item->prev != cur->sent && (cur->sent != 0 || item->prev != UINT64_MAX)) {", 200),
+    ("the inbox ends messages by the wall clock", "src/io/embedded_inbox.c",
+     "\t\t                   .max_bytes = m->max_bytes };\n",
+     "\t\t                   .max_bytes = m->max_bytes };\n"
+     "\tstruct box *box = box_for(ctx, state, &m->owner);\n\n"
+     "\twhile (!box_is_empty(box) && box_at(box, box->first)->buf != NULL &&\n"
+     "\t       ((const struct record *)(const void *)(cx_buf_bytes(box_at(box, box->first)->buf) +\n"
+     "\t                                              box_at(box, box->first)->offset))->wall_ms +\n"
+     "\t\t       INT64_C(604800000) < cx_wall_ms(ctx))\n"
+     "\t\tbox_remove(box, box_at(box, box->first));\n", 200),
     ("entries before connectSuccess", "src/actors/connection.c",
      "\t\tanswer(ctx, c, cx_buf_ref(msg->buf));\n\t\tbecome(ctx, c, CX_MSG_AS(struct account_answer, msg));",
      "\t\tbecome(ctx, c, CX_MSG_AS(struct account_answer, msg));\n\t\tconnection_ping(ctx, c);", 50),
     ("pong before the acknowledgement is stored", "src/actors/connection_ack.c",
      "if (c->settles == NULL)\n\t\tpong", "if (c->phase == CONNECTION_LIVE)\n\t\tpong", 50),
     ("acknowledgement answered before the log has it", "src/io/embedded_inbox.c",
-     "\te->state = BOX_SETTLING;\n\tinbox_pending_add(&s->pending, &p);",
+     "\te->state = BOX_SETTLING;\n\te->question = inbox_pending_add(&s->pending, &p);",
      "\te->state = BOX_SETTLING;\n\tinbox_answer_settle(ctx, op->caller, INBOX_OK);\n\tp.caller.corr = 0;"
-     "\n\tinbox_pending_add(&s->pending, &p);", 200),
+     "\n\te->question = inbox_pending_add(&s->pending, &p);", 200),
     ("accepted before the log has it", "src/actors/user_limiter.c",
      "\ts->step = AT_LOG;\n\treturn PASS;", "\ts->step = AT_LOG;\n\tfinish(s, ERROR_NONE);\n\treturn PASS;", 50),
     ("answers overtake each other", "src/actors/user_limiter.c",

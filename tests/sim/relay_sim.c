@@ -28,6 +28,8 @@
 #define FAULTY_MS 400 /* of each life */
 #define QUIET_MS 120000
 #define STEPS_MAX 4000000
+#define WALL_MS INT64_C(1704067200000)
+#define JUMP_MAX_MS (10 * INT64_C(86400000)) /* more than a message lives */
 
 struct world world;
 struct relay sim_relay;
@@ -126,7 +128,6 @@ static void boot(struct cx_sim *sim)
 	sim_relay.store = (struct store){ .reader = sim_relay.log, .writer = sim_relay.log };
 	inbox_settings = (struct embedded_inbox_settings){ .log = sim_relay.log,
 		                                           .log_reader = sim_relay.log,
-		                                           .message_ttl_ms = INT64_C(1) << 40,
 		                                           .receipts = true };
 	for (uint32_t i = 0; i < CLIENTS; i++) {
 		const struct fake_client_conf client = { .number = i };
@@ -178,10 +179,20 @@ static void check_end(void)
 		world_broken("nothing was received: the run tests nothing");
 }
 
+static void jump_wall(struct cx_sim *sim)
+{
+	const uint64_t range = 2 * (uint64_t)JUMP_MAX_MS;
+	const int64_t ms = (int64_t)(cx_sim_random(sim) % range) - JUMP_MAX_MS;
+
+	world.jumped_ms += ms;
+	cx_sim_jump_wall(sim, ms);
+}
+
 static void one_life(uint64_t seed, unsigned life, FILE *trace)
 {
 	const struct cx_sim_conf conf = {
 		.runtime = { .seed = seed * LIVES + life, .workers = WORKERS },
+		.wall_ms = WALL_MS + world.jumped_ms,
 		.fault = fate,
 		.trace = trace,
 	};
@@ -190,13 +201,15 @@ static void one_life(uint64_t seed, unsigned life, FILE *trace)
 	uint64_t end_ms;
 
 	cx_assert(cx_sim_new(&conf, &sim) == CX_OK);
+	/* half of the time all has rows, so that nothing is known of anybody until it is asked */
+	world.floor = cx_sim_random(sim) % 2 == 0 ? world.last_id
+	                                          : cx_sim_random(sim) % (world.last_id + 1);
 	boot(sim);
 	world.is_faulty = true;
 	end_ms = cx_sim_now_ms(sim) + FAULTY_MS / 2 + cx_sim_random(sim) % FAULTY_MS;
 	while (cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0') {
 		if (cx_sim_random(sim) % 20000 == 0)
-			cx_sim_jump_wall(sim,
-			                 (int64_t)(cx_sim_random(sim) % 7200000) - 3600000);
+			jump_wall(sim);
 		cx_sim_step(sim);
 	}
 	world.is_faulty = false;
@@ -226,7 +239,8 @@ int main(int argc, char **argv)
 {
 	const uint64_t first = argc == 3 ? strtoull(argv[1], NULL, 10) : 0;
 	const uint64_t count = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
-	uint64_t failed = 0, received = 0, cuts = 0, lost = 0, refused = 0, failures = 0;
+	uint64_t failed = 0, received = 0, cuts = 0, lost = 0, refused = 0, failures = 0,
+		 reads = 0;
 
 	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
 	if (argc == 3 && strcmp(argv[1], "--trace") == 0)
@@ -242,12 +256,14 @@ int main(int argc, char **argv)
 		lost += world.lost;
 		refused += world.refused;
 		failures += world.failed_commits;
+		reads += world.failed_reads;
 	}
 	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu pushes lost,"
-	       " %llu sends refused, %llu commits failed\n",
+	       " %llu sends refused, %llu commits and %llu reads failed\n",
 	       (unsigned long long)first, (unsigned long long)(first + count - 1),
 	       (unsigned long long)received, (unsigned long long)cuts, (unsigned long long)lost,
-	       (unsigned long long)refused, (unsigned long long)failures);
+	       (unsigned long long)refused, (unsigned long long)failures,
+	       (unsigned long long)reads);
 	printf("sim: %llu passed, %llu failed\n", (unsigned long long)(count - failed),
 	       (unsigned long long)failed);
 	return failed == 0 ? 0 : 1;

@@ -19,6 +19,7 @@ struct entry {
 	uint32_t key_case;
 	uint32_t frame_len;
 	uint64_t id;
+	int64_t wall_ms;       /* when it was committed */
 	enum record_kind kind; /* RECORD_MESSAGE or RECORD_RECEIPT */
 	bool is_gone;          /* settled, or receipt done */
 	uint8_t frame[1024];
@@ -54,9 +55,13 @@ struct world {
 	struct user users[CLIENTS];
 	bool is_faulty; /* sends are refused and pushes lost, commits fail, connections break */
 	uint64_t last_id;
-	char broken[256]; /* the first promise that was found broken; empty: none */
+	uint64_t
+		floor; /* in this life: entries up to it have rows, which only a question finds */
+	int64_t jumped_ms; /* how far the wall clock was set since the beginning */
+	char broken[256];  /* the first promise that was found broken; empty: none */
 	/* counts, so that a run that tested nothing shows */
-	uint32_t accepted, received, reported, failed_commits, cuts, refused, lost;
+	uint32_t accepted, received, reported, failed_commits, cuts, refused, lost,
+		failed_reads;
 };
 
 extern struct world world;

@@ -162,7 +162,7 @@ static void on_records(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 static void on_spilled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct partition *const p = state;
-	const struct log_spilled_entry *const entries = (const void *)cx_buf_bytes(msg->buf);
+	const struct log_place *const entries = (const void *)cx_buf_bytes(msg->buf);
 	uint32_t i;
 	uint64_t corr;
 
@@ -210,6 +210,13 @@ static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		counted.failed++;
 }
 
+static void on_told(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)ctx;
+	(void)state;
+	(void)msg;
+}
+
 static enum cx_err start_partition(struct cx_ctx *ctx, void *state, const void *conf)
 {
 	struct partition *const p = state;
@@ -229,6 +236,7 @@ static void stop_partition(struct cx_ctx *ctx, void *state)
 static const struct cx_handler partition_handlers[] = {
 	CX_ON(LOG_RECORDS, struct log_records, on_records),
 	CX_ON(LOG_SPILLED, struct log_spilled, on_spilled),
+	CX_ON(LOG_ENDED, struct log_ended, on_told),
 	CX_ON(LOG_FETCHED, struct log_fetched, on_fetched),
 	CX_ON(LOG_SETTLED, struct log_settled, on_settled),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_append_error),
