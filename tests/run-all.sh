@@ -45,13 +45,14 @@ stage_e2e()
 	sanitizer_reports && { echo 'e2e: the sanitizers reported (above)'; return 1; }
 	return $code
 }
+stage_grpc() { mk grpc-test; }
 stage_conformance() { mk all && script tests/conformance/run.sh build/release/construct; }
 stage_fault() # hostile input goes to the sanitizer build
 {
 	mk all && mk CONF=asan all && script tests/fault/run.sh build/release/construct
 }
 
-all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim fuzz e2e conformance fault'
+all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim fuzz e2e grpc conformance fault'
 
 # The parent calls itself for one stage, so that a stage is one process that can be timed out.
 if [ "${1:-}" = --stage ]; then

@@ -300,7 +300,12 @@ static void push_entry(uint64_t id, uint64_t prev)
 
 	memset(cx_buf_data(buf), 'x', cx_buf_len(buf));
 	TELL(fake_hub, conn, HUB_PUSH, struct hub_push, buf,
-	     .item = { .owner = uuid_of(1), .id = id, .prev = prev, .len = 4, .kind = RECORD_MESSAGE, .fresh = 1 });
+	     .item = { .owner = uuid_of(1),
+	               .id = id,
+	               .prev = prev,
+	               .len = 4,
+	               .kind = RECORD_MESSAGE,
+	               .fresh = 1 });
 	cx_buf_unref(buf);
 }
 
