@@ -286,6 +286,28 @@ void postgres_server_run(struct postgres_server *s)
 	cr_assert_fail("the server does not run: see %s/log", s->folder);
 }
 
+void postgres_server_use_tls(struct postgres_server *s, const char *cert_file,
+                             const char *key_file)
+{
+	static const char *const args[] = { "-c", "ssl=on",
+		                            "-c", "ssl_cert_file=../cert.pem",
+		                            "-c", "ssl_key_file=../key.pem" };
+	const char *const from[] = { cert_file, key_file };
+	const char *const to[] = { "cert.pem", "key.pem" };
+
+	for (unsigned i = 0; i < 2; i++) {
+		char path[128], command[400];
+
+		snprintf(path, sizeof(path), "%s/%s", s->folder, to[i]);
+		snprintf(command, sizeof(command), "install -m 600 %s %s", from[i], path);
+		cr_assert_eq(system(command), 0);
+		give_to_server(path);
+	}
+	memcpy(s->args, args, sizeof(args));
+	postgres_server_kill(s);
+	postgres_server_run(s);
+}
+
 void postgres_server_migrate(const struct postgres_server *s)
 {
 	FILE *const quiet = fopen("/dev/null", "w");

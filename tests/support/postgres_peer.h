@@ -13,8 +13,8 @@ struct postgres_server {
 	pid_t pid;
 	uint16_t port;
 	char folder[64];
-	char url[160];       /* of its only database, with the password */
-	const char *args[8]; /* more of its arguments, to be set before; NULL ends */
+	char url[160];        /* of its only database, with the password */
+	const char *args[12]; /* more of its arguments, to be set before; NULL ends */
 };
 
 /* A folder, a port, initdb.  Where PostgreSQL is not installed: a loud line, and the test is skipped;
@@ -22,6 +22,9 @@ struct postgres_server {
 void postgres_server_prepare(struct postgres_server *s);
 /* Start it and wait until it lets a user in; again after postgres_server_kill. */
 void postgres_server_run(struct postgres_server *s);
+/* From the next postgres_server_run on, which this does: also TLS, with copies of these files. */
+void postgres_server_use_tls(struct postgres_server *s, const char *cert_file,
+                             const char *key_file);
 /* The schema of migrations/. */
 void postgres_server_migrate(const struct postgres_server *s);
 /* To the server and all processes of its sessions: SIGSTOP, SIGCONT, SIGKILL. */
