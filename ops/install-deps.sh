@@ -20,7 +20,7 @@ test_list='
 	libclang-rt-14-dev|libclang-rt-15-dev|libclang-rt-18-dev|libclang-rt-19-dev
 	libcriterion-dev node=nodejs npm=npm openssl=openssl curl=curl sqlite3=sqlite3
 	procps util-linux mandoc bsdextrautils|bsdmainutils spin redis-server
-	h2load=nghttp2-client'
+	h2load=nghttp2-client postgresql-15|postgresql-16|postgresql-17'
 bench_list='
 	redis-server python3 python3-venv node=nodejs npm=npm sqlite3=sqlite3
 	g++ libcaf-dev erlang-base|erlang-nox'
