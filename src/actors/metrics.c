@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io/grpc_server.h"
 #include "io/sqlite.h"
 #include "io/websocket.h"
 
@@ -202,6 +203,25 @@ static void add_websocket(struct text *t)
 	    f.http_requests);
 }
 
+/* All 0 without GRPC_PORT. */
+static void add_grpc(struct text *t)
+{
+	struct grpc_server_figures f;
+
+	grpc_server_figures(&f);
+	one(t, "grpc_connections", "gauge", "gRPC connections open.", f.open);
+	one(t, "grpc_accepted_total", "counter", "gRPC sockets accepted.", f.accepted);
+	one(t, "grpc_refused_total", "counter", "gRPC sockets refused.", f.refused);
+	one(t, "grpc_calls_total", "counter", "gRPC calls begun.", f.calls);
+	one(t, "grpc_replies_total", "counter", "gRPC calls answered.", f.replies);
+	one(t, "grpc_errors_total", "counter", "gRPC calls that ended with an error of gRPC.",
+	    f.errors);
+	one(t, "grpc_deadlines_total", "counter", "gRPC calls over their deadline.",
+	    f.deadlines);
+	one(t, "grpc_flooded_total", "counter", "gRPC peers sent away for flooding.",
+	    f.flooded);
+}
+
 static void add_sqlite(struct text *t)
 {
 	struct sqlite_figures f;
@@ -246,6 +266,7 @@ struct cx_buf *metrics_text(struct cx_runtime *rt)
 	cx_assert(t.at != NULL);
 	add_process(&t);
 	add_websocket(&t);
+	add_grpc(&t);
 	add_sqlite(&t);
 	add_kinds(&t, rt);
 	add_slow(&t, rt);

@@ -15,7 +15,9 @@
 
 #define ANSWER_MS 14500 /* as for a client's own send */
 #define HEALTH_MS 2000
-#define BUCKETS 1024 /* of pending calls; a power of 2 */
+#define BUCKET_BITS 10
+#define BUCKETS (1u << BUCKET_BITS) /* of pending calls */
+#define FREE_MAX 1024               /* of them are kept for the next calls */
 
 enum method { SUBMIT_MESSAGE, HEALTH_CHECK };
 
@@ -34,20 +36,29 @@ struct pending { /* a call whose ask is on its way */
 struct submissions {
 	const struct relay *relay;
 	struct pending *buckets[BUCKETS]; /* by corr */
+	struct pending *free;
+	uint32_t free_count;
+	char *text; /* room for the base64 of the largest ciphertext */
 };
 
 static struct pending **bucket_of(struct submissions *s, uint64_t corr)
 {
 	/* Fibonacci hashing: the place in the ask table and the sequence both vary */
-	return &s->buckets[corr * UINT64_C(0x9e3779b97f4a7c15) >> 54];
+	return &s->buckets[corr * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BUCKET_BITS)];
 }
 
 static void remember(struct submissions *s, uint64_t corr, const struct grpc_call *call)
 {
 	struct pending **at = bucket_of(s, corr);
-	struct pending *p = malloc(sizeof(*p));
+	struct pending *p = s->free;
 
-	cx_assert(p != NULL);
+	if (p != NULL) {
+		s->free = p->next;
+		s->free_count--;
+	} else {
+		p = malloc(sizeof(*p));
+		cx_assert(p != NULL);
+	}
 	*p = (struct pending){ .next = *at,
 		               .corr = corr,
 		               .handle = call->handle,
@@ -67,7 +78,13 @@ static bool recall(struct submissions *s, uint64_t corr, struct pending *out)
 		return false;
 	*out = *p;
 	*at = p->next;
-	free(p);
+	if (s->free_count == FREE_MAX) {
+		free(p);
+	} else {
+		p->next = s->free;
+		s->free = p;
+		s->free_count++;
+	}
 	return true;
 }
 
@@ -114,22 +131,18 @@ static enum error_code judge(const struct relay *relay, const struct submission 
 }
 
 /* The `message` frame that the recipient will get. */
-static struct cx_buf *frame_of(struct cx_ctx *ctx, struct submission *s)
+static struct cx_buf *frame_of(struct cx_ctx *ctx, char *text, struct submission *s)
 {
-	const size_t text_len = BASE64_TEXT_LEN(s->ciphertext_len);
-	const size_t room = text_len + 1024;
+	const size_t room = BASE64_TEXT_LEN(s->ciphertext_len) + 1024;
 	struct cx_buf *buf = cx_buf_new(room);
-	char *text = malloc(text_len);
 	size_t len;
 
-	cx_assert(text != NULL);
 	s->message.content =
 		wire_slice(text, base64_encode(s->ciphertext, s->ciphertext_len, text));
 	s->message.timestamp = cx_wall_ms(ctx) / 1000;
 	len = server_frame_message(cx_buf_data(buf), room, &s->message);
 	cx_assert(len <= room);
 	cx_buf_trim(buf, len);
-	free(text);
 	return buf;
 }
 
@@ -140,7 +153,7 @@ static void submit(struct cx_ctx *ctx, struct submissions *s, const struct grpc_
 		                         .owner = sub->message.to.user,
 		                         .key = sub->message.id,
 		                         .key_case = sub->message.id_case };
-	struct cx_buf *frame = frame_of(ctx, sub);
+	struct cx_buf *frame = frame_of(ctx, s->text, sub);
 	const uint64_t now_ms = cx_now_ms(ctx);
 	const uint64_t left_ms = call->deadline_ms > now_ms ? call->deadline_ms - now_ms : 1;
 	uint64_t corr;
@@ -225,7 +238,18 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 
 	(void)ctx;
 	s->relay = ((const struct relay_conf *)conf)->relay;
-	return CX_OK;
+	s->text = malloc(BASE64_TEXT_LEN(SUBMISSION_CONTENT_BYTES_MAX));
+	return s->text != NULL ? CX_OK : CX_ENOMEM;
+}
+
+static void free_chain(struct pending *p)
+{
+	while (p != NULL) {
+		struct pending *next = p->next;
+
+		free(p);
+		p = next;
+	}
 }
 
 static void stop(struct cx_ctx *ctx, void *state)
@@ -233,14 +257,10 @@ static void stop(struct cx_ctx *ctx, void *state)
 	struct submissions *s = state;
 
 	(void)ctx;
-	for (size_t i = 0; i < BUCKETS; i++) {
-		while (s->buckets[i] != NULL) {
-			struct pending *p = s->buckets[i];
-
-			s->buckets[i] = p->next;
-			free(p);
-		}
-	}
+	for (size_t i = 0; i < BUCKETS; i++)
+		free_chain(s->buckets[i]);
+	free_chain(s->free);
+	free(s->text);
 }
 
 static const struct cx_handler handlers[] = {

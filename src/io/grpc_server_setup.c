@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "io/figures.h"
 #include "io/grpc_server_internal.h"
 #include "io/openssl_h2.h"
 
@@ -47,14 +48,8 @@ void grpc_release(void)
 void grpc_server_figures(struct grpc_server_figures *out)
 {
 	memset(out, 0, sizeof(*out));
-	for (unsigned i = 0; i < all_count; i++) {
-		const uint64_t *from = (const uint64_t *)&all[i]->figures;
-		uint64_t *to = (uint64_t *)out;
-
-		/* relaxed: figures, pairs with grpc_count */
-		for (size_t n = 0; n < sizeof(*out) / sizeof(*to); n++)
-			to[n] += __atomic_load_n(&from[n], __ATOMIC_RELAXED);
-	}
+	for (unsigned i = 0; i < all_count; i++) /* pairs with grpc_count */
+		figures_add(out, &all[i]->figures, sizeof(*out));
 	out->open = __atomic_load_n(&open_count, __ATOMIC_RELAXED);
 }
 

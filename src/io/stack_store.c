@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "io/figures.h"
+
 #define TIMEOUT_MS 5000
 #define CACHE_MS 600000
 #define WAITING_MAX 8192 /* operations: about 1 KiB each */
@@ -17,16 +19,9 @@ static struct line all[WORKERS_MAX];
 
 void stack_store_figures(struct stack_store_figures *out)
 {
-	uint64_t *const to = (uint64_t *)out;
-
 	*out = (struct stack_store_figures){ 0 };
-	for (unsigned w = 0; w < WORKERS_MAX; w++) {
-		const uint64_t *const from = (const uint64_t *)&all[w].figures;
-
-		/* relaxed: figures, pairs with stack_count */
-		for (size_t i = 0; i < sizeof(*out) / sizeof(uint64_t); i++)
-			to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-	}
+	for (unsigned w = 0; w < WORKERS_MAX; w++) /* pairs with stack_count */
+		figures_add(out, &all[w].figures, sizeof(*out));
 }
 
 /* ---- operations under way ---- */

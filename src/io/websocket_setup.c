@@ -14,6 +14,7 @@
 
 #include <cx/log.h>
 
+#include "io/figures.h"
 #include "io/loop_uv.h"
 #include "io/websocket_internal.h"
 
@@ -277,14 +278,8 @@ void websocket_teardown(void)
 void websocket_figures(struct websocket_figures *out)
 {
 	memset(out, 0, sizeof(*out));
-	for (unsigned i = 0; i < all_count; i++) {
-		const uint64_t *from = (const uint64_t *)&all[i]->figures;
-		uint64_t *to = (uint64_t *)out;
-
-		/* relaxed: figures, pairs with ws_count */
-		for (size_t n = 0; n < sizeof(*out) / sizeof(*to); n++)
-			to[n] += __atomic_load_n(&from[n], __ATOMIC_RELAXED);
-	}
+	for (unsigned i = 0; i < all_count; i++) /* pairs with ws_count */
+		figures_add(out, &all[i]->figures, sizeof(*out));
 	out->open = __atomic_load_n(&ws_shared.open, __ATOMIC_RELAXED);
 	out->handshaking = __atomic_load_n(&ws_shared.handshaking, __ATOMIC_RELAXED);
 }

@@ -168,11 +168,18 @@ static enum cx_err offer(struct cx_runtime *rt, struct cx_ref adapter, struct ws
 	struct ws_control_msg *m =
 		(struct ws_control_msg *)(void *)cx_post_new(WS_CONTROL, sizeof(*m));
 
+	enum cx_err err;
+
 	m->what = WS_CONTROL_RELOAD;
 	cx_assert(SSL_CTX_up_ref(tls) == 1);
 	/* release: pairs with the acquire in ws_tls_swap */
 	__atomic_store_n(&a->tls_next, tls, __ATOMIC_RELEASE);
-	return cx_post(rt, adapter, &m->hdr);
+	err = cx_post(rt, adapter, &m->hdr);
+	if (err != CX_OK) { /* nobody will take it: the next reload must find the place free */
+		__atomic_store_n(&a->tls_next, NULL, __ATOMIC_RELEASE);
+		SSL_CTX_free(tls);
+	}
+	return err;
 }
 
 enum cx_err websocket_reload_tls(struct cx_runtime *rt, const struct cx_ref *adapters,

@@ -47,7 +47,7 @@ static void drain_grpc(struct process *p)
 	for (unsigned i = 0; i < p->adapter_count && p->grpc_servers != NULL; i++)
 		if (grpc_server_listen_post(p->rt, p->grpc_servers[i], GRPC_LISTEN_DRAIN) !=
 		    CX_OK)
-			cx_log(CX_WARN, "relay.drain_refused", "worker=%u grpc", i);
+			cx_log(CX_WARN, "relay.drain_refused", "worker=%u adapter=grpc", i);
 }
 
 static unsigned long long still_open(const struct process *p)

@@ -1,52 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Whose a connection is, and for how long: its session in the store, a second login, the time to
  * authenticate. */
-#include "actors/connection.h"
-
-#include "actors/fixture.h"
-#include "wire/client_frame.h"
-
-static struct cx_ref conn, ws;
-
-static void set_up(void)
-{
-	struct ws_connection_conf conf = { .context = &relay, .window_bytes = 65536 };
-
-	fixture_start();
-	ws = fake();
-	conf.handle.adapter = ws;
-	conn = spawn_at(&connection_type, &conf);
-}
+#include "actors/connection_fixture.h"
 
 TestSuite(connection_session, .init = set_up, .fini = fixture_end, .timeout = 60);
-
-static void send_login(void)
-{
-	const struct client_login login = { .username = wire_text("anna"),
-		                            .password = wire_text("Password12") };
-	struct cx_buf *buf = cx_buf_new(2048);
-
-	cx_buf_trim(buf, client_frame_login(cx_buf_data(buf), 2048, &login));
-	TELL(ws, conn, WS_FRAME, struct ws_frame_in, buf, .is_text = 0);
-	cx_buf_unref(buf);
-}
-
-static void account_answers(enum account_effect effect, uint32_t user, uint32_t jti)
-{
-	struct cx_buf *buf = cx_buf_new(1);
-
-	ANSWER(take(fake_account, ACCOUNT_REQUEST), ACCOUNT_ANSWER, struct account_answer, buf,
-	       .effect = effect, .user = uuid_of(user), .jti = uuid_of(jti));
-	cx_buf_unref(buf);
-	take(ws, WS_SEND);
-	quiet();
-}
-
-static void log_in(uint32_t user, uint32_t jti)
-{
-	send_login();
-	account_answers(ACCOUNT_AUTHENTICATED, user, jti);
-}
 
 /* The store is asked about that session; the test answers. */
 static const struct got *asked(uint32_t jti)
@@ -72,29 +29,6 @@ static int questions(void)
 	return count_got(fake_reader, STORE_OP);
 }
 
-static int closes(void)
-{
-	int n = 0;
-
-	quiet();
-	for (const struct got *g = fx.first; g != NULL; g = g->next)
-		n += g->type == WS_CONTROL && GOT(struct ws_control_msg, g)->code != 0;
-	return n;
-}
-
-static void expect_closed(uint16_t code)
-{
-	for (;;) {
-		const struct ws_control_msg *m =
-			GOT(struct ws_control_msg, take(ws, WS_CONTROL));
-
-		if (m->code == 0)
-			continue;
-		cr_assert_eq(m->code, code);
-		return;
-	}
-}
-
 /* The socket lives: the last ping is answered. */
 static void pass_ms(int64_t ms)
 {
@@ -112,7 +46,7 @@ static void pass_ms(int64_t ms)
 
 Test(connection_session, asks_for_the_session_again_once_the_hub_knows_of_it)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	take(fake_hub, HUB_JOIN);
 	store_says(asked(70), STORE_OK, 1, 3600000);
 	cr_assert_eq(closes(), 0);
@@ -121,7 +55,7 @@ Test(connection_session, asks_for_the_session_again_once_the_hub_knows_of_it)
 
 Test(connection_session, closes_when_the_session_ended_while_it_joined)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	take(fake_hub, HUB_JOIN);
 	store_says(asked(70), STORE_NOT_FOUND, 0, 0);
 	expect_closed(4401);
@@ -130,14 +64,14 @@ Test(connection_session, closes_when_the_session_ended_while_it_joined)
 
 Test(connection_session, closes_when_the_session_is_another_users)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	store_says(asked(70), STORE_OK, 2, 3600000);
 	expect_closed(4401);
 }
 
 Test(connection_session, a_store_that_cannot_be_asked_is_asked_again)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	store_says(asked(70), STORE_FAILED, 0, 0);
 	pass_ms(5001);
 	bounce(asked(70));
@@ -149,7 +83,7 @@ Test(connection_session, a_store_that_cannot_be_asked_is_asked_again)
 
 Test(connection_session, closes_soon_after_the_session_has_expired)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	store_says(asked(70), STORE_OK, 1, 600000);
 	pass_ms(599000);
 	cr_assert_eq(questions(), 0);
@@ -160,7 +94,7 @@ Test(connection_session, closes_soon_after_the_session_has_expired)
 
 Test(connection_session, a_session_that_the_store_still_has_goes_on)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	store_says(asked(70), STORE_OK, 1, 60000);
 	pass_ms(61000);
 	store_says(asked(70), STORE_OK, 1,
@@ -175,9 +109,9 @@ Test(connection_session, an_answer_about_the_session_before_this_one_is_nothing)
 {
 	const struct got *old;
 
-	log_in(1, 70);
+	log_in_as(1, 70);
 	old = asked(70);
-	log_in(1, 71);
+	log_in_as(1, 71);
 	store_says(old, STORE_NOT_FOUND, 0, 0);
 	cr_assert_eq(closes(), 0);
 	store_says(asked(71), STORE_OK, 1, 60000);
@@ -185,7 +119,7 @@ Test(connection_session, an_answer_about_the_session_before_this_one_is_nothing)
 
 Test(connection_session, after_a_request_without_answer_the_session_is_in_doubt)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	store_says(asked(70), STORE_OK, 1, 3600000);
 	send_login(); /* or a logout, which spares the asker */
 	take(fake_account, ACCOUNT_REQUEST);
@@ -197,7 +131,7 @@ Test(connection_session, after_a_request_without_answer_the_session_is_in_doubt)
 
 Test(connection_session, is_closed_when_its_own_session_is_ended_by_its_request)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	send_login(); /* stands for changePassword by another session's token */
 	account_answers(ACCOUNT_ENDED, 1, 71);
 	expect_closed(4401);
@@ -239,11 +173,11 @@ static uint64_t read_after(uint32_t owner)
 
 Test(connection_session, the_same_user_again_goes_on_where_the_cursor_is)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	cr_assert_eq(read_after(1), 0);
 	push(1, 5, 0);
 	take(ws, WS_SEND);
-	log_in(1, 71);
+	log_in_as(1, 71);
 	cr_assert_eq(read_after(1), 5);
 	take(fake_hub, HUB_JOIN);
 	take(fake_hub, HUB_JOIN); /* with the new session, in its old place */
@@ -254,23 +188,23 @@ Test(connection_session, the_same_user_again_goes_on_where_the_cursor_is)
 
 Test(connection_session, the_same_user_after_a_logout_goes_on_too)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	cr_assert_eq(read_after(1), 0);
 	push(1, 5, 0);
 	take(ws, WS_SEND);
 	send_login(); /* stands for a logout */
 	account_answers(ACCOUNT_LEFT, 1, 70);
-	log_in(1, 71);
+	log_in_as(1, 71);
 	cr_assert_eq(read_after(1), 5);
 }
 
 Test(connection_session, another_user_begins_anew_and_gets_nothing_of_the_one_before)
 {
-	log_in(1, 70);
+	log_in_as(1, 70);
 	cr_assert_eq(read_after(1), 0);
 	push(1, 5, 0);
 	take(ws, WS_SEND);
-	log_in(2, 71);
+	log_in_as(2, 71);
 	cr_assert_eq(read_after(2), 0);
 	push(1, 9, 0); /* was on its way */
 	cr_assert_eq(count_got(ws, WS_SEND), 0, "another user's message");
@@ -283,13 +217,13 @@ Test(connection_session,
 {
 	const struct ws_control_msg *ping;
 
-	log_in(1, 70);
+	log_in_as(1, 70);
 	cr_assert_eq(read_after(1), 0);
 	push_kind(RECORD_RECEIPT, 1, 5, 0);
 	take(ws, WS_SEND);
 	send_login();
 	account_answers(ACCOUNT_LEFT, 1, 70);
-	log_in(1, 71);
+	log_in_as(1, 71);
 	skip_ms(150);
 	do
 		ping = GOT(struct ws_control_msg, take(ws, WS_CONTROL));

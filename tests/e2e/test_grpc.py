@@ -4,7 +4,9 @@ import asyncio
 import base64
 import os
 import secrets
+import re
 import socket
+import urllib.request
 
 import grpc
 from google.protobuf import descriptor_pool, message_factory
@@ -84,6 +86,10 @@ async def submitted(t):
     await a.delivered(got["id"])
     _, r = await g.submit(a.user, b.user, message_id=sent["message_id"].upper())
     equal(g.said(r), ("DUPLICATE", "DUPLICATE_MESSAGE"), "the same id again")
+    figures = (await asyncio.to_thread(
+        urllib.request.urlopen, f"http://127.0.0.1:{s.port}/metrics")).read().decode()
+    calls = re.search(r"^construct_grpc_calls_total (\d+)$", figures, re.M)
+    check(calls and int(calls[1]) >= 2, "the calls are counted", calls)
     await g.channel.close()
     code, _ = await s.stop()
     equal(code, 0, "exit code")

@@ -407,3 +407,18 @@ Test(websocket_tls, a_pair_is_read_once_and_used_by_all_when_the_reload_returns)
 		}
 	}
 }
+
+Test(websocket_tls, a_reload_that_an_adapter_refused_does_not_stand_in_the_way_of_the_next)
+{
+	const struct cx_ref nobody[WS_PEER_WORKERS] = { { 0 } };
+	const char *error_text = NULL;
+	char name[64];
+
+	write_pair("refused");
+	cr_assert_eq(websocket_reload_tls(server.rt, nobody, &error_text), CX_EGONE);
+	cr_assert_not_null(error_text);
+	write_pair("taken");
+	cr_assert_eq(websocket_reload_tls(server.rt, server.adapters, &error_text), CX_OK);
+	subject_of_server(name, sizeof(name));
+	cr_assert_str_eq(name, "taken");
+}
