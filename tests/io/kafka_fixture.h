@@ -66,6 +66,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
 static struct event *events;
 static uint32_t event_count, event_taken;
+static uint64_t commands_run;                /* so that `run` can wait for its own */
 static volatile bool is_done_at_once = true; /* set before start */
 
 /* ---- probes ---- */
@@ -75,7 +76,7 @@ static inline void keep(const struct event *e)
 	pthread_mutex_lock(&mutex);
 	if (event_count < EVENTS_MAX)
 		events[event_count++] = *e;
-	pthread_cond_signal(&arrived);
+	pthread_cond_broadcast(&arrived);
 	pthread_mutex_unlock(&mutex);
 }
 
@@ -85,6 +86,10 @@ static inline void on_command(struct cx_ctx *ctx, void *state, const struct cx_m
 
 	(void)state;
 	c->fn(ctx, c->arg);
+	pthread_mutex_lock(&mutex);
+	commands_run++;
+	pthread_cond_broadcast(&arrived);
+	pthread_mutex_unlock(&mutex);
 }
 
 static inline void on_event(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -306,13 +311,22 @@ static inline void finish(void)
 
 /* ---- what a test does ---- */
 
+/* Returns when fn has run: arg may lie in the caller's frame. */
 static inline void run(void (*fn)(struct cx_ctx *, void *), void *arg)
 {
 	struct command *const c = (struct command *)cx_post_new(COMMAND, sizeof(*c));
+	uint64_t before;
 
 	c->fn = fn;
 	c->arg = arg;
+	pthread_mutex_lock(&mutex);
+	before = commands_run;
+	pthread_mutex_unlock(&mutex);
 	cr_assert_eq(cx_post(rt, probes[0], &c->hdr), CX_OK);
+	pthread_mutex_lock(&mutex);
+	while (commands_run == before)
+		pthread_cond_wait(&arrived, &mutex);
+	pthread_mutex_unlock(&mutex);
 }
 
 /* The next event of that type within secs, or NULL; others before it are passed over. */

@@ -47,10 +47,20 @@ static void expect_committed(int64_t offset)
 	rd_kafka_destroy(rk);
 }
 
+/* Those of now: an answer from before, that a test's second look at events meets, is passed over. */
 static struct kafka_consumer_figures figures_of(unsigned which)
 {
+	const struct event *e;
+	uint32_t before;
+
+	pthread_mutex_lock(&mutex);
+	before = event_count;
+	pthread_mutex_unlock(&mutex);
 	run(ask_consumer_figures, &consumers[which]);
-	return next(KAFKA_CONSUMER_FIGURES)->consumer;
+	do
+		e = next(KAFKA_CONSUMER_FIGURES);
+	while (e < events + before);
+	return e->consumer;
 }
 
 /* ---- what a record is ---- */
