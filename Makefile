@@ -126,7 +126,7 @@ SIM := $(B)/tests/sim/relay_sim
 FUZZ := $(call bin,$(FUZZ_SRC))
 BENCH := $(call bin,$(BENCH_SRC))
 BENCH_RUNTIME := $(B)/bench/bench_runtime
-STACK_CASES := $(B)/tests/stack/migrate_cases
+STACK_CASES := $(B)/tests/stack/migrate_cases $(B)/tests/stack/kafka_mock
 GRPC_SRC := $(wildcard tests/grpc/*.c)
 GRPC := $(call bin,$(GRPC_SRC))
 CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
@@ -137,7 +137,8 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
-	bench-runtime bench-grpc bench-structures conformance e2e fault models stack-test grpc-test kafka-test lint format \
+	bench-runtime bench-grpc bench-structures conformance e2e e2e-stack run-stack fault test-faults models stack-test modes-test \
+	grpc-test kafka-test lint format \
 	check-headers check-install docs deps library man install install-library uninstall clean help \
 	tests-build stress-build fuzz-build bench-build
 
@@ -265,7 +266,7 @@ $(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
 library: $(LIBCX) $(LIBCX_SO)
 	$(call warnings_clean,$(call obj,$(CX_SRC)) $(call pic,$(CX_SRC)))
 tests-build: $(UNIT) $(STACK_CASES)
-	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC) tests/stack/migrate_cases.c))
+	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC) tests/stack/migrate_cases.c tests/stack/kafka_mock.c))
 stress-build: $(STRESS)
 	$(call warnings_clean,$(call obj,$(STRESS_SRC)))
 bench-build: $(BENCH) $(BENCH_RUNTIME)
@@ -330,7 +331,7 @@ bench: all bench-build
 	@bench/run.sh $(PROGRAM)
 
 # ARGS: see bench/run_runtime.py --help
-bench-runtime: $(BENCH_RUNTIME)
+bench-runtime: $(BENCH_RUNTIME) $(B)/bench/bench_hardware
 	@python3 bench/run_runtime.py $(ARGS)
 
 # Mailbox, run queue, pool and wake-up, each beside what the machine allows.
@@ -352,6 +353,16 @@ kafka-test: $(B)/tests/io/test_kafka_producer $(B)/tests/io/test_kafka_consumer
 e2e: all
 	@tests/e2e/run.sh $(PROGRAM)
 
+# The same on a deployment: 2 servers, 2 gateways, 2 workers on real backends.
+e2e-stack: all $(STACK_CASES)
+	@tests/e2e/stack.sh $(PROGRAM)
+
+# A deployment on this machine, with a probe from one server to the other; Ctrl-C ends it.
+run-stack:
+	@ops/install-deps.sh run stack
+	@$(MAKE) --no-print-directory -j$(JOBS) CONF=release all
+	@if [ -t 0 ]; then exec bash -mc 'ops/run-stack.sh; exit $$?'; else exec ops/run-stack.sh; fi
+
 # Stock clients of gRPC against our server.
 grpc-test: $(GRPC)
 	$(call warnings_clean,$(call obj,$(GRPC_SRC) $(SUPPORT_SRC)))
@@ -361,9 +372,17 @@ fault: all
 	@$(MAKE) --no-print-directory CONF=asan all
 	@tests/fault/run.sh $(PROGRAM)
 
+# The same on a deployment: FAULT_SECS=n (900), FAULT_SEED=n repeats a schedule of faults.
+test-faults: all
+	@tests/fault/stack.sh $(PROGRAM)
+
 # Real Kafka, PostgreSQL and Redis: ops/install-deps.sh stack
 stack-test: all $(STACK_CASES)
 	@tests/stack/run.sh $(B)
+
+# Each row of docs/failure-modes.md, on backends of its own: 5 minutes.
+modes-test: all
+	@tests/modes/run.sh $(PROGRAM)
 
 lint:
 	@tests/runner-selftest.sh
@@ -399,7 +418,9 @@ bindir = $(DESTDIR)$(PREFIX)/bin
 libdir = $(DESTDIR)$(PREFIX)/lib
 incdir = $(DESTDIR)$(PREFIX)/include/cx
 mandir = $(DESTDIR)$(PREFIX)/share/man
+unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
 CX_HEADERS := $(wildcard include/cx/*.h include/cx/*.def)
+UNITS := construct.service construct@.service
 MAN := $(B)/man
 
 # Section 3 is made from the headers' comments, section 7 is written by hand.
@@ -413,6 +434,10 @@ install: all install-library
 	install -d $(bindir)
 	install -m 755 $(PROGRAM) $(bindir)/construct
 	for l in $(notdir $(LINKS)); do ln -sf construct $(bindir)/$$l; done
+	install -d $(unitdir)
+	@echo 'install ops/systemd/*.service $(unitdir)'
+	@for u in $(UNITS); do \
+		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' ops/systemd/$$u >$(unitdir)/$$u && chmod 644 $(unitdir)/$$u || exit 1; done
 
 # Alone it needs a compiler, Concurrency Kit and python3: nothing of the relay's.
 install-library: library man
@@ -433,6 +458,7 @@ install-library: library man
 # What install put there, and folders of ours that are empty then; needs the same PREFIX and DESTDIR.
 uninstall: man
 	rm -f $(addprefix $(bindir)/,construct $(notdir $(LINKS)))
+	rm -f $(addprefix $(unitdir)/,$(UNITS))
 	rm -f $(addprefix $(libdir)/,libcx.a libcx.so $(CX_SONAME) $(notdir $(LIBCX_SO)) pkgconfig/cx.pc)
 	rm -f $(addprefix $(incdir)/,$(notdir $(CX_HEADERS)))
 	for page in $(MAN)/man3/*; do rm -f $(mandir)/man3/$${page##*/}; done
@@ -442,15 +468,19 @@ uninstall: man
 clean:
 	rm -rf build
 
+# Fly.io, Docker, the roles here.
+include ops/deploy.mk
+
 help:
 	@echo 'Build        make                   the program, build/release/construct'
 	@echo '             make CONF=debug        debug, asan or tsan instead; CC=clang; V=1; WERROR=1'
-	@echo '             make install           PREFIX=/usr/local, DESTDIR: program, library, man pages'
+	@echo '             make install           PREFIX=/usr/local, DESTDIR: program, systemd units, library, man pages'
 	@echo '             make install-library   the library and its man pages alone'
 	@echo '             make uninstall         takes all of it away'
 	@echo '             make library           build/release/libcx.a and libcx.so.VERSION'
 	@echo '             make clean'
 	@echo 'Run          make run               install what is missing, build, serve on this machine'
+	@echo '             make run-stack         a deployment: 2 servers, 2 gateways, 2 workers on real backends'
 	@echo 'Everything   make test              all of the below, in the order CI does it'
 	@echo '             make test STAGES="lint unit-asan"    only these (unknown name: lists them)'
 	@echo 'Tests        make check             unit tests          (check-asan: with sanitizers)'
@@ -461,9 +491,12 @@ help:
 	@echo '             make fuzz              FUZZ_SECS=10 each, clang'
 	@echo '             make kafka-test        KAFKA_BROKERS=...: the Kafka adapters on real brokers'
 	@echo '             make e2e               protocol, with clients that are not ours'
+	@echo '             make e2e-stack         the same on 2 servers, 2 gateways, 2 workers with real backends'
 	@echo '             make grpc-test         stock gRPC clients against our server'
 	@echo '             make conformance       Autobahn Testsuite against the echo role'
 	@echo '             make fault             kill -9, SIGTERM, slow readers, hostile input'
+	@echo '             make test-faults       15 minutes of faults in each role and backend of a deployment'
+	@echo '             make modes-test        what docs/failure-modes.md says of failing backends'
 	@echo '             make stack-test        ops/stack.sh and migrations on a real Kafka, PostgreSQL, Redis'
 	@echo 'Code         make lint              include rules, formatting, house rules (tests itself first)'
 	@echo '             make format            clang-format over tracked C files'
@@ -474,3 +507,4 @@ help:
 	@echo '             make bench-grpc        calls of gRPC, beside h2load and nghttpd'
 	@echo '             make bench-structures  mailbox, run queue, pool, wake-up, beside the hardware'
 	@echo '             make bench-runtime     libcx beside CAF, Erlang, Actix, goroutines; ARGS="--help"'
+	@$(MAKE) --no-print-directory deploy-help

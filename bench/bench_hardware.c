@@ -5,9 +5,15 @@
  * `contended`  two threads on one line; all their operations together.  A core that has the line makes
  *              many before it gives it up, so this costs much less than a transfer each
  * `transfer`   one line between two cores, one way: half of a round trip
- * `stream`     lines written by one core and read by another, many on their way at once */
+ * `stream`     lines written by one core and read by another, many on their way at once
+ * `fastest`    of transfer and stream: the fastest so many in a row, which is the hardware's own
+ *              time also when others take a CPU away now and then
+ *
+ *   bench_hardware            all rows
+ *   bench_hardware lines      transfer and stream: what needs both cores at once */
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "structures.h"
@@ -22,6 +28,37 @@ struct line {
 };
 
 static struct line shared, lines[LINES], read_upto;
+
+/* Written by one thread.  Transfers in both directions, short enough to find both threads on a CPU; lines
+ * many times those that may wait for their reader. */
+struct fastest {
+	uint64_t window;       /* operations of that thread */
+	uint64_t began_ns, ns; /* ns 0: none yet */
+};
+static struct fastest fastest_transfer = { .window = 1024 };
+static struct fastest fastest_stream = { .window = 16 * LINES };
+
+/* After each operation: number n since the thread began. */
+static inline void look_at_window(struct fastest *f, uint64_t n)
+{
+	uint64_t now_ns;
+
+	if (n % f->window != 0)
+		return;
+	now_ns = bench_now_ns();
+	if (n > f->window && (f->ns == 0 || now_ns - f->began_ns < f->ns))
+		f->ns = now_ns - f->began_ns;
+	f->began_ns = now_ns;
+}
+
+static void print_fastest(const char *params, const struct fastest *f, unsigned ops_each)
+{
+	const double rate = 1e9 * (double)f->window * ops_each / (double)f->ns;
+
+	if (f->ns > 0)
+		printf("hardware\t%s\t2\t%.0f\t%.0f\t%.0f\t-\t-\t-\n", params, rate, rate,
+		       rate);
+}
 
 static uint64_t add(unsigned index, void *arg)
 {
@@ -80,6 +117,8 @@ static uint64_t transfer(unsigned index, void *arg)
 			continue;
 		atomic_store_explicit(&shared.value, value + 1, memory_order_release);
 		ops++;
+		if (index == 0)
+			look_at_window(&fastest_transfer, ops);
 	}
 	return ops;
 }
@@ -109,6 +148,7 @@ static uint64_t read_lines(void)
 			;
 		if (n % 64 == 0)
 			atomic_store_explicit(&read_upto.value, n, memory_order_release);
+		look_at_window(&fastest_stream, n);
 	}
 	return n - 1;
 }
@@ -146,6 +186,48 @@ static uint64_t list(unsigned index, void *arg)
 			head = n;
 		}
 	}
+	return ops;
+}
+
+/* ---- a message without a mailbox: 64 bytes written, a jump through a table, one word read ---- */
+
+struct block {
+	_Alignas(64) uint64_t words[8];
+};
+
+typedef void block_fn(uint64_t *sum, const struct block *b);
+
+static void add_first(uint64_t *sum, const struct block *b)
+{
+	*sum += b->words[0];
+}
+
+static void add_last(uint64_t *sum, const struct block *b)
+{
+	*sum += b->words[7];
+}
+
+static block_fn *const volatile block_fns[2] = { add_first, add_last };
+
+static uint64_t call(unsigned index, void *arg)
+{
+	static struct block blocks[64];
+	uint64_t ops = 0, sum = 0;
+
+	(void)index;
+	(void)arg;
+	for (; !bench_is_over(); ops += CHUNK) {
+		for (int i = 0; i < CHUNK; i++) {
+			struct block *b = &blocks[i % 64];
+
+			for (int w = 0; w < 8; w++)
+				b->words[w] = ops + (uint64_t)w;
+			/* they are stored, and nothing is known of them any more */
+			__asm__ volatile("" : : "r"(b) : "memory");
+			block_fns[i % 2](&sum, b);
+		}
+	}
+	bench_must(sum > 0 || ops == 0, "the calls");
 	return ops;
 }
 
@@ -231,19 +313,33 @@ static void measure_stream(void)
 	       rates[RUNS - 1]);
 }
 
-int main(void)
+static void measure_lines(void)
 {
-	int fd = eventfd(0, EFD_CLOEXEC);
+	bench_rate("hardware", "transfer", transfer, NULL, 2);
+	print_fastest("transfer, fastest", &fastest_transfer, 2); /* there and back */
+	measure_stream();
+	print_fastest("stream, fastest", &fastest_stream, 1);
+}
 
+int main(int argc, char **argv)
+{
+	int fd;
+
+	if (argc == 2 && strcmp(argv[1], "lines") == 0) {
+		measure_lines();
+		return 0;
+	}
+	fd = eventfd(0, EFD_CLOEXEC);
 	bench_must(fd >= 0, "eventfd");
 	bench_rate("hardware", "fetch_add alone", add, NULL, 1);
 	bench_rate("hardware", "fetch_add contended", add, NULL, 2);
 	bench_rate("hardware", "cmpxchg alone", compare_exchange, NULL, 1);
 	bench_rate("hardware", "cmpxchg contended", compare_exchange, NULL, 2);
 	bench_rate("hardware", "exchange alone", exchange, NULL, 1);
+	bench_rate("hardware", "exchange contended", exchange, NULL, 2);
+	bench_rate("hardware", "call and 64 bytes", call, NULL, 1);
 	bench_rate("hardware", "list pop+push", list, NULL, 1);
-	bench_rate("hardware", "transfer", transfer, NULL, 2);
-	measure_stream();
+	measure_lines();
 	bench_rate("hardware", "eventfd write+read", write_and_read, &fd, 1);
 	measure_wakes(fd);
 	close(fd);

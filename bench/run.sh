@@ -4,7 +4,14 @@
 #
 #   bench/run.sh [BINARY] [PART...] [--runs 5] [--seconds 5] [--no-write]
 #
+#   bench/run.sh stack [...]     the three roles on Kafka, Redis and PostgreSQL: bench/stack.sh
+#
 # Parts: disk floor echo memory connect relay login; all of them by default.
 # Results go into docs/benchmarks.md.  What could not run is named loudly, and
 # the exit code is 1 then.
-exec python3 "$(dirname "$0")/run.py" "$@"
+here=$(dirname "$0")
+if [ "${1:-}" = stack ]; then
+	shift
+	exec "$here/stack.sh" "$@"
+fi
+exec python3 "$here/run.py" "$@"

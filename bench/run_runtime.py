@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 
+import runtime_floor
 from benchlib import ROOT, CannotRun, Report, Series, alternate, busy_percent, machine, say
 
 HERE = ROOT / "bench/runtime"
@@ -51,6 +52,7 @@ IDLE_ACTORS = 100_000
 SECTIONS = {
     "runtime": ("Message passing, spawning, timers",
                 ["row", "placement", *SHOWN, "of the best actors", "of the best", "target"]),
+    "runtime-floor": ("Message passing, beside what the hardware allows", runtime_floor.HEADER),
     "runtime-idle": ("Memory of an idle actor, bytes beside its own state",
                      [*PLACED, "target"]),
     "runtime-latency": ("Latency of one message, us: p50 / p99",
@@ -246,13 +248,40 @@ def throughput(opt, commands, report):
             for name, median in medians.items():
                 top[name] = max(top.get(name, 0), median)
         if "libcx" in top:
-            shown = [f"{top[n] / 1e6:.2f}" if n in top else "-"
-                     for n in SHOWN]
+            shown = [f"{top[n] / 1e6:.2f}" if n in top else "-" for n in SHOWN]
             add_row(report, row, "the better of both", shown, top, is_judged=False)
     report.note("runtime", "Placement of libcx and Actix: `same` is one worker; `across` is two, and"
                 " sender and receiver never share one (neighbours of a ring; of the many, half are on"
                 " each). CAF, Erlang and Go place by themselves on one thread or two; beside"
                 " them stands libcx with CX_PLACE_ANY, and the better of the two is what counts.")
+
+
+def floor(opt, commands, report):
+    """libcx alone, so that it can be run again without its peers."""
+    rates, floors = {}, runtime_floor.hardware(BINARY.parent)
+    for row, same_ops, across_ops, unit in MESSAGES:
+        if opt.rows and row not in opt.rows:
+            continue
+        for placement, ops in (("same", same_ops), ("across", across_ops), ("any", across_ops)):
+            command = free if placement == "any" else commands["libcx"]
+            ops_now = max(12000, round(ops * opt.scale))
+            result = measure(opt, {"libcx": command}, row, ops_now, placement, report)
+            if "libcx" in result:
+                rates[row, placement, unit] = result["libcx"][0]
+        floors = runtime_floor.faster(floors, runtime_floor.hardware(BINARY.parent, "lines"))
+    floors = runtime_floor.faster(floors, runtime_floor.hardware(BINARY.parent))
+    runtime_floor.add_rows(report, "runtime-floor", rates, floors)
+
+
+def million(commands, report):
+    """A million of libcx at once: memory and time."""
+    actors = run_row(commands["libcx"], "idle", 1_000_000, "same")
+    timers = run_row(commands["libcx"], "timers-arm", 1_000_000, "same")
+    more = dict(part.split("=") for part in (actors[1] + "," + timers[1]).split(",") if "=" in part)
+    report.note("runtime-idle", f"A million actors of libcx on one worker: {float(actors[3]):.0f} bytes each"
+                f" beside their state, started and each with a message answered after {more['ms']} ms. A"
+                f" million timers: {more['bytes']} bytes each, inside their actors' state, and"
+                f" {more['kb_more']} KB in all; armed after {1e9 / float(timers[3]):.0f} ms.")
 
 
 def idle(opt, commands, report):
@@ -263,6 +292,7 @@ def idle(opt, commands, report):
     report.row("runtime-idle", *cells(result, lambda rate, _: rate.text(), PLACED),
                report.judge("runtime-idle", f"{bytes_each:.0f} bytes",
                             bytes_each <= WANTED_IDLE_BYTES, f"at most {WANTED_IDLE_BYTES}"))
+    million(commands, report)
 
 
 def latency(opt, commands, report):
@@ -291,8 +321,9 @@ def soak(opt, commands, report):
                             "flat, within 2 % and 0.5 MB"))
 
 
-PARTS = {"runtime": throughput, "runtime-idle": idle, "runtime-latency": latency,
+PARTS = {"runtime": throughput, "runtime-floor": floor, "runtime-idle": idle, "runtime-latency": latency,
          "runtime-soak": soak}
+ALONE = ("runtime-floor", "runtime-soak")  # parts without peers
 
 
 def arguments():
@@ -300,8 +331,8 @@ def arguments():
     arg.add_argument("what", nargs="*", help=f"parts of: {' '.join(PARTS)}; all by default")
     arg.add_argument("--runs", type=int, default=5)
     arg.add_argument("--scale", type=float, default=1, help="of the operations of a run")
-    arg.add_argument("--soak-seconds", type=int, default=10, help="60 for the minute that counts")
-    arg.add_argument("--rows", help="only these of part runtime, by comma")
+    arg.add_argument("--soak-seconds", type=int, default=60, help="the minute that counts by default")
+    arg.add_argument("--rows", help="only these of parts runtime and runtime-floor, by comma")
     arg.add_argument("--peers", default=",".join(BUILDERS), help="only these, by comma")
     arg.add_argument("--no-write", action="store_true", help="leave docs/benchmarks.md alone")
     opt = arg.parse_args()
@@ -331,7 +362,7 @@ def run_part(name, opt, commands, report):
     if not report.sections[name]["rows"]:
         del report.sections[name]  # keep what an earlier run wrote
         return
-    missing = [peer for peer in BUILDERS if peer not in commands]
+    missing = [peer for peer in BUILDERS if peer not in commands and name not in ALONE]
     if missing:
         report.note(name, f"NOT RUN: {', '.join(missing)}.")
     report.note(name, report.header)
@@ -345,8 +376,9 @@ def main():
     say(report.header)
     if not BINARY.exists():
         sys.exit(f"bench-runtime: {BINARY} is not built: make bench-build")
-    commands = build_peers(opt.peers.split(","), report)
-    for name in opt.what or PARTS:
+    parts = opt.what or list(PARTS)
+    commands = build_peers([] if set(parts) <= set(ALONE) else opt.peers.split(","), report)
+    for name in parts:
         run_part(name, opt, commands, report)
     if not opt.no_write:
         report.write(ROOT / "docs/benchmarks.md")

@@ -16,11 +16,12 @@ run_list='
 	libsodium-dev libjansson-dev libck-dev libhiredis-dev libpq-dev libmsgpack-c-dev|libmsgpack-dev
 	libcrypt-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler librdkafka-dev'
 test_list='
-	g++ clang clang-format python3 python3-venv
+	g++ clang clang-format python3 python3-venv python3-yaml
 	libclang-rt-14-dev|libclang-rt-15-dev|libclang-rt-18-dev|libclang-rt-19-dev
 	libcriterion-dev node=nodejs npm=npm openssl=openssl curl=curl sqlite3=sqlite3
 	procps util-linux mandoc bsdextrautils|bsdmainutils spin redis-server
-	h2load=nghttp2-client postgresql-15|postgresql-16|postgresql-17'
+	h2load=nghttp2-client postgresql-15|postgresql-16|postgresql-17
+	systemd-analyze=systemd strace=strace'
 bench_list='
 	redis-server python3 python3-venv node=nodejs npm=npm sqlite3=sqlite3
 	g++ libcaf-dev erlang-base|erlang-nox'

@@ -72,6 +72,7 @@ recall()
 	known=$(value_of "$dir/options" services)
 	kafka_topic=${KAFKA_TOPIC:-$(value_of "$dir/options" topic)}
 	kafka_topic=${kafka_topic:-construct-messages}
+	kafka_via=${STACK_KAFKA_VIA:-$(value_of "$dir/options" kafka_via)}
 }
 
 lock()
@@ -124,6 +125,7 @@ write_env()
 		echo "JWT_SECRET=$(secret JWT_SECRET 32)"
 		echo "LOG_HASH_SALT=$(secret LOG_HASH_SALT 16)"
 		echo "DELIVERY_SECRET_KEY=$(secret DELIVERY_SECRET_KEY 32)"
+		echo "APNS_DEVICE_TOKEN_ENCRYPTION_KEY=$(secret APNS_DEVICE_TOKEN_ENCRYPTION_KEY 32)"
 		tls_env
 	} >"$dir/env.new" && mv "$dir/env.new" "$dir/env"
 }
@@ -156,7 +158,8 @@ up()
 	recall
 	check_options
 	known=$(printf '%s\n' $known $names | awk '!seen[$0]++' | paste -sd ' ')
-	printf '%s\n' "services=$known" "mode=$mode" "password=$password" "topic=$kafka_topic" >"$dir/options"
+	printf '%s\n' "services=$known" "mode=$mode" "password=$password" "topic=$kafka_topic" \
+		"kafka_via=$kafka_via" >"$dir/options"
 	[ "$mode" = plain ] || tls_make || exit 1
 	secret POSTGRES_PASSWORD 16 >/dev/null # here, since the starts below run side by side
 	secret REDIS_PASSWORD 16 >/dev/null

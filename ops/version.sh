@@ -1,7 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The version of this tree: the nearest tag, else VERSION and the commit, else VERSION alone.
+# CONSTRUCT_VERSION says it where there is no git: in the build of an image.
 cd "$(dirname "$0")/.." || exit 1
+[ -z "${CONSTRUCT_VERSION:-}" ] || { echo "$CONSTRUCT_VERSION"; exit; }
 base=$(cat VERSION)
 git_here() { git --no-optional-locks "$@" 2>/dev/null; }
 

@@ -49,7 +49,15 @@ check 'uninstall takes ours and nothing else' \
 
 check 'install-library' mk install-library PREFIX="$dir/alone"
 check 'install-library: the same without the program' \
-	diff <(files "$usr" | grep -v '^./bin/') <(files "$dir/alone")
+	diff <(files "$usr" | grep -v -e '^./bin/' -e '^./lib/systemd/') <(files "$dir/alone")
+units_start() # the program that was installed, wherever that is
+{
+	local u
+	for u in construct.service construct@.service; do
+		[ "$(grep -c "^ExecStart=$1/bin/construct " "$2/lib/systemd/system/$u")" = 1 ] && ! grep -q '@PREFIX@' "$2/lib/systemd/system/$u" || return
+	done
+}
+check 'units start the installed program' units_start "$usr" "$usr"
 
 # The library's files.
 version=$(cat VERSION)

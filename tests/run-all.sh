@@ -45,14 +45,44 @@ stage_e2e()
 	sanitizer_reports && { echo 'e2e: the sanitizers reported (above)'; return 1; }
 	return $code
 }
+# Can a real Kafka be had on this machine?  Its jars come from Maven.
+has_kafka()
+{
+	local dir code
+	dir=$(mktemp -d)
+	chmod 711 "$dir"
+	ops/stack.sh up --only kafka "$dir/stack"
+	code=$?
+	ops/stack.sh down --wipe "$dir/stack" >/dev/null 2>&1
+	rm -rf "$dir"
+	[ $code = 69 ] || return 0
+	echo "NOT RUN: $1: no Kafka can be had here (above)" >&2
+	return 1
+}
+stage_stack() # the real backends; what is e2e on one process is so on a deployment
+{
+	ops/install-deps.sh stack && mk all tests-build || return 1
+	if has_kafka 'stack-test, the parts that need it, and end-to-end on a real Kafka (the mock cluster instead)'; then
+		mk stack-test || return 1
+	fi
+	script tests/e2e/stack.sh build/release/construct
+}
 stage_grpc() { mk grpc-test; }
+stage_deploy() { mk all && mk deploy-test; }
 stage_conformance() { mk all && script tests/conformance/run.sh build/release/construct; }
 stage_fault() # hostile input goes to the sanitizer build
 {
 	mk all && mk CONF=asan all && script tests/fault/run.sh build/release/construct
 }
+# 3 minutes here, with one seed, so that a failure is the change's; 15 minutes and any seed by `make test-faults`
+stage_stack-fault()
+{
+	ops/install-deps.sh stack && mk all || return 1
+	has_kafka 'the fault test on a deployment' || { echo '0 passed, 0 failed'; return 0; }
+	FAULT_SEED=${FAULT_SEED:-21} FAULT_SECS=${FAULT_SECS:-180} script tests/fault/stack.sh build/release/construct
+}
 
-all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim fuzz e2e grpc conformance fault'
+all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim fuzz e2e stack grpc deploy conformance fault stack-fault'
 
 # The parent calls itself for one stage, so that a stage is one process that can be timed out.
 if [ "${1:-}" = --stage ]; then

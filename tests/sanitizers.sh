@@ -2,13 +2,13 @@
 # Sourced by the test runners.  Sanitizers write to files, because a report in a forked child
 # or in a server that is stopped later fails nothing by itself: each runner looks for files.
 #
-#   sanitizer_env BUILD   sets SAN_LOGS (emptied) and the *SAN_OPTIONS
+#   sanitizer_env BUILD [NAME]   sets SAN_LOGS (emptied; NAME's own) and the *SAN_OPTIONS
 #   sanitizer_reports     prints what was reported; true if there was something
 #   $noaslr               prefix: TSan and old ASan break under large address randomisation
 
 sanitizer_env()
 {
-	SAN_LOGS=$(cd "$1" && pwd)/san-logs
+	SAN_LOGS=$(cd "$1" && pwd)/san-logs${2:+/$2}
 	rm -rf "$SAN_LOGS"
 	mkdir -p "$SAN_LOGS"
 	top=$(cd "$(dirname "$0")/.." && pwd)

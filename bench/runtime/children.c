@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A parent starts children, a thousand at a time; each gets a message and answers it.  Then it ends
  * (spawn), or stays and does nothing (idle: what does it cost?). */
+#include <stdio.h>
+
 #include "bench.h"
 
 #define AT_ONCE 1000
@@ -151,10 +153,13 @@ void row_idle(struct bench *b, struct outcome *out)
 {
 	const struct cx_ref parent = boot(b, &staying_type);
 	const uint64_t before_bytes = bench_rss_bytes();
+	const uint64_t began_ns = bench_now_ns();
 
 	bench_post(b, parent, BEGIN, b->ops);
 	bench_wait(b);
 	out->ops = b->ops;
+	snprintf(out->more, sizeof(out->more), ",ms=%.0f",
+	         (double)(b->ended_ns - began_ns) / 1e6);
 	out->bytes_each = (bench_rss_bytes() - before_bytes) / b->ops - sizeof(struct child);
 	bench_end(b);
 }

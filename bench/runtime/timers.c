@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A thousand actors share the timers: armed, cancelled, fired. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench.h"
 
@@ -128,9 +130,16 @@ static void end(struct bench *b, struct holders *holders, struct outcome *out)
 void row_timers_arm(struct bench *b, struct outcome *out)
 {
 	struct holders holders;
+	uint64_t before_bytes;
 
 	boot(b, &holders);
+	memset(holders.timers, 0,
+	       b->ops * sizeof(*holders.timers)); /* resident before we look */
+	before_bytes = bench_rss_bytes();
 	out->ns = all(b, &holders, ARM_FAR);
+	snprintf(out->more, sizeof(out->more), ",bytes=%u,kb_more=%u",
+	         (unsigned)sizeof(*holders.timers),
+	         (unsigned)((bench_rss_bytes() - before_bytes) / 1024));
 	end(b, &holders, out);
 }
 

@@ -43,6 +43,13 @@ kafka_fetch()
 	) 8>"$kafka_jars.lock" || return 69
 }
 
+# Listeners that are reached by a proxy: STACK_KAFKA_VIA="NAME=PORT ...".  NAME listens on the port in
+# ports/kafka-via-NAME and tells its clients to come to PORT (tests/fault).
+kafka_via_ports() { local one; for one in $kafka_via; do port "kafka-via-${one%%=*}"; done; }
+kafka_via_listeners() { local one; for one in $kafka_via; do printf ',%s://127.0.0.1:%s' "${one%%=*}" "$(port_of "kafka-via-${one%%=*}")"; done; }
+kafka_via_advertised() { local one; for one in $kafka_via; do printf ',%s://127.0.0.1:%s' "${one%%=*}" "${one#*=}"; done; }
+kafka_via_map() { local one; for one in $kafka_via; do printf ',%s:PLAINTEXT' "${one%%=*}"; done; }
+
 kafka_properties()
 {
 	local base=$dir/kafka client map
@@ -54,9 +61,9 @@ kafka_properties()
 		process.roles=broker,controller
 		node.id=1
 		controller.quorum.voters=1@127.0.0.1:$(port_of kafka-controller)
-		listeners=CLIENT://$client,ADMIN://127.0.0.1:$(port_of kafka-admin),CONTROLLER://127.0.0.1:$(port_of kafka-controller)
-		advertised.listeners=CLIENT://$client,ADMIN://127.0.0.1:$(port_of kafka-admin)
-		listener.security.protocol.map=$map
+		listeners=CLIENT://$client,ADMIN://127.0.0.1:$(port_of kafka-admin),CONTROLLER://127.0.0.1:$(port_of kafka-controller)$(kafka_via_listeners)
+		advertised.listeners=CLIENT://$client,ADMIN://127.0.0.1:$(port_of kafka-admin)$(kafka_via_advertised)
+		listener.security.protocol.map=$map$(kafka_via_map)
 		inter.broker.listener.name=ADMIN
 		controller.listener.names=CONTROLLER
 		log.dirs=$base/data
@@ -93,12 +100,13 @@ kafka_tls_properties()
 		EOF
 }
 
+# The id must not begin with a dash, which is one of its 64 digits.
 kafka_format()
 {
 	local base=$dir/kafka pass
 	pass=$(secret KAFKA_PASSWORD 16)
 	java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$kafka_jars/*" kafka.tools.StorageTool format \
-		-t "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d =)" -c "$base/server.properties" --ignore-formatted \
+		-t "$(head -c 16 /dev/urandom | base64 | tr '+/' 'A_' | tr -d =)" -c "$base/server.properties" --ignore-formatted \
 		--add-scram "SCRAM-SHA-256=[name=construct,password=$pass]" \
 		--add-scram "SCRAM-SHA-512=[name=construct,password=$pass]" >>"$dir/log/kafka.log" 2>&1 ||
 		{ complain "kafka: formatting failed: $dir/log/kafka.log"; return 1; }
@@ -111,6 +119,7 @@ kafka_make()
 	port kafka
 	port kafka-controller
 	port kafka-admin
+	kafka_via_ports
 	secret KAFKA_PASSWORD 16 >/dev/null
 	kafka_properties >"$dir/kafka/server.properties"
 	[ -f "$dir/kafka/data/meta.properties" ] || kafka_format

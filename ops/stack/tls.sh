@@ -29,5 +29,6 @@ tls_make()
 # variable of its own; in the URL it would need an &, which a shell that reads the file minds.
 tls_env()
 {
-	[ "$mode" = plain ] || printf '%s\n' "SSL_CERT_FILE=$dir/tls/ca.pem" "PGSSLROOTCERT=$dir/tls/ca.pem"
+	[ "$mode" = plain ] || printf '%s\n' "REDIS_CA_FILE=$dir/tls/ca.pem" "KAFKA_SSL_CA_FILE=$dir/tls/ca.pem" \
+		"PGSSLROOTCERT=$dir/tls/ca.pem"
 }

@@ -263,8 +263,8 @@ struct cx_buf *op_pack_bundle(struct account *a, const struct key_bundle_texts *
 void op_kick(struct cx_ctx *ctx, const struct account *a, const struct account_op *op,
              enum hub_kick_what what)
 {
-	const enum cx_err err =
-		hub_kick(ctx, a->relay, &op->subject, &op->session, what, op->caller.ref, 4401);
+	const enum cx_err err = hub_kick(ctx, a->relay, &op->subject, &op->session, what,
+	                                 op->caller.ref, 4401, HUB_KICK_EVERYWHERE);
 
 	(void)err; /* only at the runtime's end */
 }

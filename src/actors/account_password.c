@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "io/stack_routes.h"
 #include "wire/credentials.h"
 #include "wire/jwt.h"
 #include "wire/server_frame.h"
@@ -153,6 +154,8 @@ void op_change_password(struct cx_ctx *ctx, struct account *a, struct account_op
 static void account_deleted(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                             const struct store_result *r)
 {
+	enum cx_err err;
+
 	if (op_again(ctx, a, op, r))
 		return;
 	if (r->outcome != STORE_OK) {
@@ -160,6 +163,9 @@ static void account_deleted(struct cx_ctx *ctx, struct account *a, struct accoun
 		return;
 	}
 	op_kick(ctx, a, op, HUB_KICK_ALL);
+	err = routes_gone(ctx, a->relay->routes[relay_home(a->relay, &op->subject)],
+	                  &op->subject);
+	(void)err; /* only at the runtime's end */
 	op_finish(ctx, a, op, op_plain_frame(SERVER_DELETE_ACCOUNT_SUCCESS),
 	          uuid_equal(&op->subject, &op->user) ? ACCOUNT_LEFT : ACCOUNT_NOTHING);
 }

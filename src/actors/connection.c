@@ -417,10 +417,13 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	}
 	/* A lost push shows here at the latest. */
 	if (c->phase == CONNECTION_LIVE) {
-		cursor_read_on(ctx, c);
+		cursor_look(ctx, c);
 		session_look(ctx, c);
 	}
-	connection_tick_in(ctx, c, PING_MS);
+	/* a tick that came for something else does not put off the next ping */
+	connection_tick_in(ctx, c,
+	                   now_ms - c->pinged_ms < PING_MS ? c->pinged_ms + PING_MS - now_ms
+	                                                   : PING_MS);
 	connection_tick_in(ctx, c, c->last_pong_ms + PONG_MS - now_ms);
 	if (c->held != NULL)
 		connection_tick_in(ctx, c, HELD_LOOK_MS);
@@ -524,6 +527,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(WS_PONG, struct ws_pong_in, on_pong),
 	CX_ON(WS_CREDIT, struct ws_credit, cursor_on_credit),
 	CX_ON(HUB_PUSH, struct hub_push, cursor_on_push),
+	CX_ON(HUB_LOOK, struct hub_look, cursor_on_look),
 	CX_ON(INBOX_ENTRIES, struct inbox_entries, cursor_on_entries),
 	CX_ON(INBOX_SETTLED, struct inbox_settled, on_settled),
 	CX_ON(GATEWAY_OUTCOME, struct gateway_outcome, on_outcome),

@@ -53,12 +53,21 @@ void cursor_read_on(struct cx_ctx *ctx, struct connection *c)
 
 	if (!is_open(c) || cur->read_corr != 0)
 		return;
-	if (inbox_read(ctx, &c->relay->inbox, &c->user, cur->sent, max_bytes, READ_TIMEOUT_MS,
-	               &cur->read_corr) != CX_OK) {
+	cur->reading_from = cur->is_look && c->relay->receipts_apart ? cur->floor : cur->sent;
+	if (inbox_read(ctx, &c->relay->inbox, &c->user, cur->reading_from, max_bytes,
+	               READ_TIMEOUT_MS, &cur->read_corr) != CX_OK) {
 		cur->read_corr = 0;
 		cur->is_read_owed = true;
 		connection_tick_in(ctx, c, RETRY_MS);
+		return;
 	}
+	cur->is_look = false;
+}
+
+void cursor_look(struct cx_ctx *ctx, struct connection *c)
+{
+	c->cursor.is_look = true;
+	cursor_read_on(ctx, c);
 }
 
 /* Asks the client, by a ping, whether the receipts so far have arrived. */
@@ -89,6 +98,26 @@ void cursor_on_pong(struct cx_ctx *ctx, struct connection *c, uint64_t number)
 		connection_tick_in(ctx, c, CONFIRM_MS);
 }
 
+/* What was missed is somewhere behind `sent`: until a read that begins now has ended, no push may be
+ * written. */
+void cursor_on_look(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct connection *c = state;
+	const struct hub_look *m = CX_MSG_AS(struct hub_look, msg);
+
+	if (c->phase != CONNECTION_LIVE || !uuid_equal(&m->user, &c->user))
+		return;
+	if (m->after_gap)
+		session_missed(ctx, c, m->within_ms);
+	c->cursor.is_read_owed = true;
+	c->cursor.is_look = true;
+	c->cursor.is_look_owed = c->cursor.read_corr != 0;
+	if (m->within_ms > 0)
+		connection_tick_in(ctx, c, cx_random(ctx) % m->within_ms);
+	else
+		cursor_read_on(ctx, c);
+}
+
 static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, uint8_t kind,
                        struct cx_buf *buf, uint32_t offset, uint32_t len)
 {
@@ -96,16 +125,24 @@ static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, ui
 	const enum cx_err err = ws_send(ctx, c->ws, buf, offset, len, WS_INBOX);
 
 	(void)err; /* the socket is gone: WS_CLOSED is on its way */
-	cur->sent = id;
+	if (id > cur->sent)
+		cur->sent = id;
 	cur->window -= len;
 	if (kind != RECORD_RECEIPT)
 		return;
-	cur->receipt = id;
+	if (id > cur->receipt)
+		cur->receipt = id;
 	cur->unconfirmed++;
 	if (cur->unconfirmed >= CONFIRM_EVERY || cx_now_ms(ctx) - c->pinged_ms >= CONFIRM_MS)
 		cursor_confirm(ctx, c); /* the ping goes out behind it, in the same write */
 	else if (cur->unconfirmed == 1)
 		connection_tick_in(ctx, c, CONFIRM_MS);
+}
+
+/* inv. 4 */
+static bool is_late_receipt(const struct connection *c, uint64_t id, uint8_t kind)
+{
+	return c->relay->receipts_apart && kind == RECORD_RECEIPT && id > c->cursor.floor;
 }
 
 void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -114,14 +151,16 @@ void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	struct cursor *cur = &c->cursor;
 	const struct inbox_item *item = &CX_MSG_AS(struct hub_push, msg)->item;
 
-	if (c->phase != CONNECTION_LIVE || item->id <= cur->sent ||
-	    !uuid_equal(&item->owner, &c->user)) /* late, of whom this was before */
+	if (c->phase != CONNECTION_LIVE || !uuid_equal(&item->owner, &c->user))
+		return; /* late, of whom this was before */
+	if (item->id <= cur->sent && !is_late_receipt(c, item->id, item->kind))
 		return;
 	if (item->id > cur->seen)
 		cur->seen = item->id;
 	if (cur->read_corr != 0 || !is_open(c))
 		return;
-	if (cur->is_read_owed || item->prev != cur->sent) { /* more may wait before it */
+	if (cur->is_read_owed || (item->prev > cur->sent && item->id > cur->sent)) {
+		/* more may wait before it */
 		cursor_read_on(ctx, c);
 		return;
 	}
@@ -146,7 +185,7 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	if (c->phase != CONNECTION_LIVE)
 		return;
 	while (base != NULL && (r = record_next(&at, end, &torn)) != NULL)
-		if (r->id > cur->sent)
+		if (r->id > cur->sent || is_late_receipt(c, r->id, r->kind))
 			send_entry(ctx, c, r->id, r->kind, msg->buf,
 			           (uint32_t)(r->frame - base), r->frame_len);
 	if (m->failed) {
@@ -156,10 +195,15 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	}
 	if (m->next > cur->sent)
 		cur->sent = m->next;
-	cur->is_read_owed = false;
+	if (cur->reading_from <= cur->floor && m->next > cur->floor) {
+		cur->floor = m->next;
+		cur->is_look = cur->is_look || (m->more && m->next < cur->sent);
+	}
+	cur->is_read_owed = cur->is_look_owed;
+	cur->is_look_owed = false;
 	if (m->more && cur->seen <= cur->sent)
 		cur->seen = cur->sent + 1;
-	if (cur->seen > cur->sent)
+	if (cur->is_look || cur->is_read_owed || cur->seen > cur->sent)
 		cursor_read_on(ctx, c);
 }
 

@@ -7,7 +7,9 @@
  * 2. It is asked again when the session's time should be over.  Only the store judges that: waiting
  *    goes by the monotonic clock, a jump of the other one ends nothing here.
  * 3. A request about an account that got no answer in time may have ended it, and spares the asker.
- * 4. A store that cannot be asked ends no connection; it is asked until it can be. */
+ * 4. While this process was not subscribed, kicks passed it by, and nobody sends them again.  So it is
+ *    asked after each such gap; a later gap does not put off the question of the one before.
+ * 5. A store that cannot be asked ends no connection; it is asked until it can be. */
 #include "actors/connection_state.h"
 
 #include "io/store.h"
@@ -15,6 +17,7 @@
 #define ASK_MS 10000
 #define RETRY_MS 5000
 #define DOUBT_MS 30000
+#define MISSED_MS 1000
 #define AGAIN_MIN_MS 1000 /* the store's clock may go back for ever: not a question each turn */
 
 static void look_in(struct cx_ctx *ctx, struct connection *c, uint64_t ms)
@@ -53,6 +56,16 @@ void session_doubt(struct cx_ctx *ctx, struct connection *c)
 {
 	session_forget(ctx, c);
 	look_in(ctx, c, DOUBT_MS); /* when that request is over at the latest */
+}
+
+void session_missed(struct cx_ctx *ctx, struct connection *c, uint32_t within_ms)
+{
+	const uint64_t ms = cx_random(ctx) % (within_ms + MISSED_MS);
+
+	if (c->session_corr != 0)
+		session_forget(ctx, c); /* its answer may be older than the end */
+	if (c->session_due_ms == 0 || c->session_due_ms > cx_now_ms(ctx) + ms)
+		look_in(ctx, c, ms);
 }
 
 bool session_is_over(struct cx_ctx *ctx, struct connection *c, const struct cx_msg *msg)

@@ -23,15 +23,23 @@ enum connection_phase {
 
 /* The inbox on its way to this client.
  * 1. Everything up to `sent` was handed to the socket, or was gone before, in order, once.
- * 2. A push is written only when its predecessor is `sent`, nothing is being read, the window is open
- *    and no read is owed; otherwise `seen` remembers that there is more, and reading on from `sent`
- *    gets it.
+ * 2. A push is written only when its predecessor is not after `sent`, nothing is being read, the window
+ *    is open and no read is owed; otherwise `seen` remembers that there is more, and reading on from
+ *    `sent` gets it.
  * 3. A read is owed from the start and after one that failed, until one succeeds: till then nobody
- *    knows what waits behind `sent`. */
+ *    knows what waits behind `sent`.
+ * 4. With relay.receipts_apart a message's predecessor is a message, so receipts between the two may
+ *    come after `sent` has passed them: 1 holds for messages alone.  Everything up to `floor` was
+ *    handed out for certain; a look reads from there, and a receipt behind it that is not confirmed
+ *    (else it would be gone) is written late, perhaps a second time. */
 struct cursor {
 	uint64_t sent;
+	uint64_t floor;
+	uint64_t reading_from;
+	bool is_look;  /* the next read begins at floor */
 	uint64_t seen; /* highest id that was pushed or is known to wait */
 	bool is_read_owed;
+	bool is_look_owed; /* the read on its way may have passed by what there is to see: once more */
 	uint64_t read_corr; /* not 0: a read is on its way */
 	int64_t window;     /* bytes that may be sent now */
 	uint64_t receipt;   /* the last receipt that was sent */
@@ -76,6 +84,9 @@ void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin be
 void cursor_stop(struct cx_ctx *ctx, struct connection *c);
 /* Something may wait: read on, unless a read is on its way or the window is closed. */
 void cursor_read_on(struct cx_ctx *ctx, struct connection *c);
+/* A push may have been lost: see what there is. */
+void cursor_look(struct cx_ctx *ctx, struct connection *c);
+void cursor_on_look(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
 void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
 void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
 /* false: this error answered something else. */
@@ -90,6 +101,8 @@ void session_look(struct cx_ctx *ctx, struct connection *c);
 void session_forget(struct cx_ctx *ctx, struct connection *c);
 /* Something may have ended it: ask soon. */
 void session_doubt(struct cx_ctx *ctx, struct connection *c);
+/* It may have ended without our hearing of it: ask within about that time. */
+void session_missed(struct cx_ctx *ctx, struct connection *c, uint32_t within_ms);
 /* The store's answer; true: the session is no more. */
 bool session_is_over(struct cx_ctx *ctx, struct connection *c, const struct cx_msg *msg);
 /* false: this error answered something else. */

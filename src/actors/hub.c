@@ -4,12 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/stack_routes.h"
 #include "wire/uuid_map.h"
+
+#define NUMBER_WORKERS 64     /* a number is counter * NUMBER_WORKERS + worker */
+#define LOOKS_A_SECOND 2000   /* of a look at all: each is a read */
+#define LOOK_WITHIN_MAX 10000 /* ms; after that connections look by themselves often enough */
+
+_Static_assert(RELAY_WORKERS_MAX <= NUMBER_WORKERS, "numbers of two hubs differ");
 
 struct member {
 	struct cx_ref ref;
 	struct uuid jti;
 	uint64_t confirmed; /* receipts up to here have reached this client */
+	uint32_t number;
 };
 
 struct user {
@@ -22,6 +30,8 @@ struct user {
 struct hub {
 	const struct relay *relay;
 	struct uuid_map users;
+	uint32_t members; /* of all users */
+	uint32_t joins;   /* so far, for numbers; wraps after 2^26 */
 };
 
 /* Members that do not get it are unlucky, not wrong: see hub.h. */
@@ -37,6 +47,37 @@ static void push(struct cx_ctx *ctx, struct cx_ref to, const struct inbox_item *
 	(void)err;
 }
 
+static struct hub_look *look_of(struct cx_ctx *ctx, const struct user *u)
+{
+	struct hub_look *m = CX_MSG_NEW(ctx, HUB_LOOK, struct hub_look);
+
+	m->user = u->id;
+	return m;
+}
+
+static void look(struct cx_ctx *ctx, const struct user *u)
+{
+	for (uint32_t i = 0; i < u->count; i++) {
+		const enum cx_err err = cx_send(ctx, u->members[i].ref, &look_of(ctx, u)->hdr);
+
+		(void)err; /* as push */
+	}
+}
+
+/* One for each member and gap.  Reserved: a push that is lost shows at the next tick, a kick never. */
+static void look_after_gap(struct cx_ctx *ctx, const struct user *u, uint32_t within_ms)
+{
+	for (uint32_t i = 0; i < u->count; i++) {
+		struct hub_look *m = look_of(ctx, u);
+		enum cx_err err;
+
+		m->within_ms = within_ms;
+		m->after_gap = 1;
+		err = cx_send_reserved(ctx, u->members[i].ref, &m->hdr);
+		(void)err; /* it closed by itself meanwhile */
+	}
+}
+
 static void kick(struct cx_ctx *ctx, const struct user *u, const struct member *member,
                  uint16_t code)
 {
@@ -50,10 +91,35 @@ static void kick(struct cx_ctx *ctx, const struct user *u, const struct member *
 	(void)err;                                         /* it closed by itself meanwhile */
 }
 
-static void remove_at(struct user *u, uint32_t i)
+static struct cx_ref routes_of(const struct hub *hub, const struct uuid *user)
 {
+	return hub->relay->routes[relay_home(hub->relay, user)];
+}
+
+/* Who has routes has an inbox that wants to know; the embedded one does not. */
+static void tell_presence(struct cx_ctx *ctx, const struct hub *hub, const struct uuid *user,
+                          bool is_present)
+{
+	enum cx_err err;
+
+	if (cx_ref_none(routes_of(hub, user)))
+		return;
+	err = inbox_presence(ctx, &hub->relay->inbox, user, is_present);
+	(void)err; /* only at the runtime's end */
+}
+
+static void remove_at(struct cx_ctx *ctx, struct hub *hub, struct user *u, uint32_t i)
+{
+	const uint32_t number = u->members[i].number;
+	enum cx_err err;
+
 	memmove(&u->members[i], &u->members[i + 1], (u->count - i - 1) * sizeof(u->members[0]));
 	u->count--;
+	hub->members--;
+	err = routes_leave(ctx, routes_of(hub, &u->id), &u->id, number, u->count == 0);
+	(void)err; /* only at the runtime's end */
+	if (u->count == 0)
+		tell_presence(ctx, hub, &u->id, false);
 }
 
 static void drop_if_empty(struct hub *hub, struct user *u)
@@ -85,6 +151,8 @@ static void on_join(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	const struct hub_join_msg *m = CX_MSG_AS(struct hub_join_msg, msg);
 	struct hub *hub = state;
 	struct user *u = uuid_map_get(&hub->users, &m->user);
+	uint32_t number;
+	enum cx_err err;
 
 	for (uint32_t i = 0; u != NULL && i < u->count; i++) {
 		if (!cx_ref_is(u->members[i].ref, msg->from))
@@ -93,10 +161,17 @@ static void on_join(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		return;
 	}
 	u = user_for_join(hub, &m->user);
-	u->members[u->count++] = (struct member){ .ref = msg->from, .jti = m->jti };
+	number = ++hub->joins * NUMBER_WORKERS + cx_worker_index(ctx);
+	u->members[u->count++] =
+		(struct member){ .ref = msg->from, .jti = m->jti, .number = number };
+	hub->members++;
+	if (u->count == 1)
+		tell_presence(ctx, hub, &u->id, true);
+	err = routes_join(ctx, routes_of(hub, &u->id), &u->id, number);
+	(void)err; /* only at the runtime's end */
 	while (u->count > hub->relay->max_connections_per_user) {
 		kick(ctx, u, &u->members[0], 4409);
-		remove_at(u, 0);
+		remove_at(ctx, hub, u, 0);
 	}
 }
 
@@ -124,7 +199,7 @@ static void leave(struct cx_ctx *ctx, struct hub *hub, const struct uuid *user,
 	for (uint32_t i = 0; u != NULL && i < u->count; i++) {
 		if (!cx_ref_is(u->members[i].ref, who))
 			continue;
-		remove_at(u, i);
+		remove_at(ctx, hub, u, i);
 		give_up_receipts(ctx, hub, u);
 		drop_if_empty(hub, u);
 		return;
@@ -165,10 +240,75 @@ static void on_kick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		    cx_ref_is(member->ref, m->except))
 			continue;
 		kick(ctx, u, member, m->code);
-		remove_at(u, i);
+		remove_at(ctx, hub, u, i);
 	}
 	if (u != NULL)
 		drop_if_empty(hub, u);
+}
+
+static void kick_number(struct cx_ctx *ctx, struct hub *hub, const struct uuid *user,
+                        uint32_t number, uint16_t code)
+{
+	struct user *u = uuid_map_get(&hub->users, user);
+
+	for (uint32_t i = 0; u != NULL && i < u->count; i++) {
+		if (u->members[i].number != number)
+			continue;
+		kick(ctx, u, &u->members[i], code);
+		remove_at(ctx, hub, u, i);
+		drop_if_empty(hub, u);
+		return;
+	}
+}
+
+static void on_kick_number(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct hub_kick_number_msg *m = CX_MSG_AS(struct hub_kick_number_msg, msg);
+
+	kick_number(ctx, state, &m->user, m->number, m->code);
+}
+
+/* Over the limit, counted over all instances. */
+static void on_displaced(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct routes_displaced *m = CX_MSG_AS(struct routes_displaced, msg);
+
+	kick_number(ctx, state, &m->user, m->number, 4409);
+}
+
+/* From now on pushes come; what was appended before was not pushed to us. */
+static void on_joined(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct hub *hub = state;
+	const struct user *u =
+		uuid_map_get(&hub->users, &CX_MSG_AS(struct routes_joined, msg)->user);
+
+	if (u != NULL)
+		look(ctx, u);
+}
+
+static uint32_t spread_ms(uint32_t members)
+{
+	const uint64_t ms = (uint64_t)members * 1000 / LOOKS_A_SECOND;
+
+	return ms < LOOK_WITHIN_MAX ? (uint32_t)ms : LOOK_WITHIN_MAX;
+}
+
+static void on_look_at(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct hub *hub = state;
+	const struct hub_look_at_msg *m = CX_MSG_AS(struct hub_look_at_msg, msg);
+	const struct user *u;
+	uint32_t at = 0;
+
+	if (!m->is_all) {
+		u = uuid_map_get(&hub->users, &m->user);
+		if (u != NULL)
+			look(ctx, u);
+		return;
+	}
+	while ((u = uuid_map_next(&hub->users, &at)) != NULL)
+		look_after_gap(ctx, u, spread_ms(hub->members));
 }
 
 static void on_wake(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -182,6 +322,16 @@ static void on_wake(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		for (uint32_t k = 0; u != NULL && k < u->count; k++)
 			push(ctx, u->members[k].ref, &m->items[i], msg->buf);
 	}
+}
+
+/* The adapter is there before the routes are, so it tells us. */
+static void on_redis_changed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct hub *hub = state;
+	const enum cx_err err = routes_again(ctx, hub->relay->routes[cx_worker_index(ctx)]);
+
+	(void)msg;
+	(void)err; /* only at the runtime's end */
 }
 
 static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
@@ -211,6 +361,11 @@ static const struct cx_handler handlers[] = {
 	CX_ON(HUB_CONFIRM, struct hub_confirm_msg, on_confirm),
 	CX_ON(HUB_KICK, struct hub_kick_msg, on_kick),
 	CX_ON(HUB_WAKE, struct hub_wake_msg, on_wake),
+	CX_ON(HUB_KICK_NUMBER, struct hub_kick_number_msg, on_kick_number),
+	CX_ON(HUB_LOOK_AT, struct hub_look_at_msg, on_look_at),
+	CX_ON(ROUTES_JOINED, struct routes_joined, on_joined),
+	CX_ON(ROUTES_DISPLACED, struct routes_displaced, on_displaced),
+	CX_ON(REDIS_CHANGED, struct redis_changed, on_redis_changed),
 };
 
 const struct cx_actor_type hub_type = {
@@ -225,68 +380,3 @@ const struct cx_actor_type hub_type = {
 	.handlers = handlers,
 	.handler_count = CX_COUNTOF(handlers),
 };
-
-static struct cx_ref hub_of(const struct relay *relay, const struct uuid *user)
-{
-	return relay->hubs[relay_home(relay, user)];
-}
-
-/* Joins and leaves are bounded by the connections, so they are never refused. */
-enum cx_err hub_join(struct cx_ctx *ctx, const struct relay *relay, const struct uuid *user,
-                     const struct uuid *jti)
-{
-	struct hub_join_msg *m = CX_MSG_NEW(ctx, HUB_JOIN, struct hub_join_msg);
-
-	m->user = *user;
-	m->jti = *jti;
-	return cx_send_reserved(ctx, hub_of(relay, user), &m->hdr);
-}
-
-enum cx_err hub_leave(struct cx_ctx *ctx, const struct relay *relay, const struct uuid *user)
-{
-	struct hub_leave_msg *m = CX_MSG_NEW(ctx, HUB_LEAVE, struct hub_leave_msg);
-
-	m->user = *user;
-	return cx_send_reserved(ctx, hub_of(relay, user), &m->hdr);
-}
-
-enum cx_err hub_confirm(struct cx_ctx *ctx, const struct relay *relay, const struct uuid *user,
-                        uint64_t upto)
-{
-	struct hub_confirm_msg *m = CX_MSG_NEW(ctx, HUB_CONFIRM, struct hub_confirm_msg);
-
-	m->user = *user;
-	m->upto = upto;
-	return cx_send(ctx, hub_of(relay, user), &m->hdr);
-}
-
-enum cx_err hub_kick(struct cx_ctx *ctx, const struct relay *relay, const struct uuid *user,
-                     const struct uuid *jti, enum hub_kick_what what, struct cx_ref except,
-                     uint16_t code)
-{
-	struct hub_kick_msg *m = CX_MSG_NEW(ctx, HUB_KICK, struct hub_kick_msg);
-
-	m->user = *user;
-	if (jti != NULL)
-		m->jti = *jti;
-	m->what = (uint8_t)what;
-	m->except = except;
-	m->code = code;
-	return cx_send_reserved(ctx, hub_of(relay, user), &m->hdr);
-}
-
-enum cx_err hub_wake(struct cx_ctx *ctx, const struct relay *relay, uint32_t home,
-                     const struct inbox_appended *batch)
-{
-	struct hub_wake_msg *m = CX_MSG_NEW(ctx, HUB_WAKE, struct hub_wake_msg);
-
-	for (uint32_t i = 0; i < batch->count; i++)
-		if (batch->items[i].fresh)
-			m->items[m->count++] = batch->items[i];
-	if (m->count == 0) {
-		cx_msg_drop(&m->hdr);
-		return CX_OK;
-	}
-	m->hdr.buf = cx_buf_ref(batch->hdr.buf);
-	return cx_send(ctx, relay->hubs[home], &m->hdr);
-}

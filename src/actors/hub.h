@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Which connections a user has on this instance, and what is pushed to them.  One a worker.
  *
- *   in   hub_join, hub_leave, hub_confirm (connection), hub_wake (partition), hub_kick (account)
- *   out  HUB_PUSH, HUB_KICKED to connections; inbox_receipts_done
+ *   in   hub_join, hub_leave, hub_confirm (connection), hub_wake (partition, instance), hub_kick
+ *        (account, instance), hub_look, hub_kick_number (instance), ROUTES_JOINED, ROUTES_DISPLACED
+ *        (stack_routes), REDIS_CHANGED (redis: be the owner of this worker's adapter)
+ *   out  HUB_PUSH, HUB_LOOK, HUB_KICKED to connections; inbox_receipts_done, inbox_presence; routes_join,
+ *        routes_leave, routes_again
  *
- * A push may be lost (a full mailbox): the connection sees the gap at the next one, or reads on at its
- * next tick. */
+ * A push or a look may be lost (a full mailbox): the connection sees the gap at the next one, or reads
+ * on at its next tick.
+ *
+ * A connection here has a number, which no other of this process has while it lives: with the instance
+ * it names the connection to other processes. */
 #ifndef ACTORS_HUB_H
 #define ACTORS_HUB_H
 
@@ -30,6 +36,15 @@ struct hub_kicked {
 	uint16_t code;
 };
 
+/* HUB_LOOK: something may wait that was not pushed: read on, at some moment in the next within_ms.
+ * after_gap: kicks may have been missed too, so ask whether the session lives. */
+struct hub_look {
+	struct cx_msg hdr;
+	struct uuid user;
+	uint32_t within_ms;
+	uint8_t after_gap;
+};
+
 extern const struct cx_actor_type hub_type; /* conf: struct relay_conf */
 
 /* The calling connection is authenticated as user.  Over the limit the user's oldest is kicked
@@ -43,12 +58,24 @@ CX_NODISCARD enum cx_err hub_confirm(struct cx_ctx *ctx, const struct relay *rel
                                      const struct uuid *user, uint64_t upto);
 /* Close the user's connections: all; those of session jti; all but those of session jti. */
 enum hub_kick_what { HUB_KICK_ALL, HUB_KICK_SESSION, HUB_KICK_OTHERS };
+/* Those of this process, or those of all. */
+enum hub_kick_reach { HUB_KICK_HERE, HUB_KICK_EVERYWHERE };
 CX_NODISCARD enum cx_err hub_kick(struct cx_ctx *ctx, const struct relay *relay,
                                   const struct uuid *user, const struct uuid *jti,
-                                  enum hub_kick_what what, struct cx_ref except, uint16_t code);
+                                  enum hub_kick_what what, struct cx_ref except, uint16_t code,
+                                  enum hub_kick_reach reach);
+/* Close the user's connection of that number, if it is here. */
+CX_NODISCARD enum cx_err hub_kick_number(struct cx_ctx *ctx, const struct relay *relay,
+                                         const struct uuid *user, uint32_t number,
+                                         uint16_t code);
 /* New entries of a batch, all of users whose home is `home`. */
 CX_NODISCARD enum cx_err hub_wake(struct cx_ctx *ctx, const struct relay *relay, uint32_t home,
                                   const struct inbox_appended *batch);
+/* The user's connections here read on; NULL: all that are here, spread over some seconds when they are
+ * many, since for a while nothing was heard: they ask about their sessions as well.
+ * Returns as cx_send; with NULL the first error, the other hubs are asked all the same. */
+CX_NODISCARD enum cx_err hub_look(struct cx_ctx *ctx, const struct relay *relay,
+                                  const struct uuid *user);
 
 struct hub_join_msg {
 	struct cx_msg hdr;
@@ -69,6 +96,17 @@ struct hub_kick_msg {
 	struct cx_ref except;
 	uint16_t code;
 	uint8_t what;
+};
+struct hub_kick_number_msg {
+	struct cx_msg hdr;
+	struct uuid user;
+	uint32_t number;
+	uint16_t code;
+};
+struct hub_look_at_msg {
+	struct cx_msg hdr;
+	struct uuid user;
+	uint8_t is_all; /* then user says nothing */
 };
 struct hub_wake_msg {
 	struct cx_msg hdr;

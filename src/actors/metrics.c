@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "actors/metrics.h"
+#include "actors/metrics_out.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -14,37 +14,30 @@
 
 #define KINDS 64
 #define WORKERS 96
-#define TEXT_MAX 262144
 
-struct text {
-	char *at;
-	size_t len;
-};
-
-static void add(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void add(struct text *t, const char *fmt, ...)
+void metrics_add(struct metrics_out *t, const char *fmt, ...)
 {
 	va_list args;
 	int n;
 
 	va_start(args, fmt);
-	n = vsnprintf(t->at + t->len, TEXT_MAX - t->len, fmt, args);
+	n = vsnprintf(t->at + t->len, METRICS_TEXT_MAX - t->len, fmt, args);
 	va_end(args);
-	if (n > 0 && (size_t)n < TEXT_MAX - t->len)
+	if (n > 0 && (size_t)n < METRICS_TEXT_MAX - t->len)
 		t->len += (size_t)n;
 }
 
-static void head(struct text *t, const char *name, const char *type, const char *help)
+void metrics_head(struct metrics_out *t, const char *name, const char *type, const char *help)
 {
-	add(t, "# HELP construct_%s %s\n# TYPE construct_%s %s\n", name, help, name, type);
+	metrics_add(t, "# HELP construct_%s %s\n# TYPE construct_%s %s\n", name, help, name,
+	            type);
 }
 
-static void one(struct text *t, const char *name, const char *type, const char *help,
-                uint64_t value)
+void metrics_one(struct metrics_out *t, const char *name, const char *type, const char *help,
+                 uint64_t value)
 {
-	head(t, name, type, help);
-	add(t, "construct_%s %" PRIu64 "\n", name, value);
+	metrics_head(t, name, type, help);
+	metrics_add(t, "construct_%s %" PRIu64 "\n", name, value);
 }
 
 struct kind_field {
@@ -75,25 +68,25 @@ static const struct kind_field kind_fields[] = {
 	KIND(depth, "actor_mailbox", "gauge", "Messages in mailboxes now, by kind."),
 };
 
-static void add_handlers(struct text *t, const struct cx_kind_stats *kinds, size_t count)
+static void add_handlers(struct metrics_out *t, const struct cx_kind_stats *kinds, size_t count)
 {
 	static const char name[] = "construct_actor_handler_nanoseconds";
 
-	head(t, "actor_handler_nanoseconds", "summary",
-	     "Time of a handler, the mean of its turn, by kind.");
+	metrics_head(t, "actor_handler_nanoseconds", "summary",
+	             "Time of a handler, the mean of its turn, by kind.");
 	for (size_t k = 0; k < count; k++) {
-		add(t, "%s{kind=\"%s\",quantile=\"0.5\"} %" PRIu64 "\n", name, kinds[k].name,
-		    kinds[k].handler_p50_ns);
-		add(t, "%s{kind=\"%s\",quantile=\"0.99\"} %" PRIu64 "\n", name, kinds[k].name,
-		    kinds[k].handler_p99_ns);
-		add(t, "%s_sum{kind=\"%s\"} %" PRIu64 "\n", name, kinds[k].name,
-		    kinds[k].busy_ns);
-		add(t, "%s_count{kind=\"%s\"} %" PRIu64 "\n", name, kinds[k].name,
-		    kinds[k].messages);
+		metrics_add(t, "%s{kind=\"%s\",quantile=\"0.5\"} %" PRIu64 "\n", name,
+		            kinds[k].name, kinds[k].handler_p50_ns);
+		metrics_add(t, "%s{kind=\"%s\",quantile=\"0.99\"} %" PRIu64 "\n", name,
+		            kinds[k].name, kinds[k].handler_p99_ns);
+		metrics_add(t, "%s_sum{kind=\"%s\"} %" PRIu64 "\n", name, kinds[k].name,
+		            kinds[k].busy_ns);
+		metrics_add(t, "%s_count{kind=\"%s\"} %" PRIu64 "\n", name, kinds[k].name,
+		            kinds[k].messages);
 	}
 }
 
-static void add_kinds(struct text *t, struct cx_runtime *rt)
+static void add_kinds(struct metrics_out *t, struct cx_runtime *rt)
 {
 	struct cx_kind_stats kinds[KINDS];
 	size_t count = cx_runtime_kinds(rt, kinds, KINDS);
@@ -102,37 +95,40 @@ static void add_kinds(struct text *t, struct cx_runtime *rt)
 	for (size_t f = 0; f < CX_COUNTOF(kind_fields); f++) {
 		const struct kind_field *field = &kind_fields[f];
 
-		head(t, field->name, field->type, field->help);
+		metrics_head(t, field->name, field->type, field->help);
 		for (size_t k = 0; k < count; k++)
-			add(t, "construct_%s{kind=\"%s\"} %" PRIu64 "\n", field->name,
-			    kinds[k].name,
-			    *(const uint64_t *)(const void *)((const char *)&kinds[k] +
-			                                      field->offset));
+			metrics_add(t, "construct_%s{kind=\"%s\"} %" PRIu64 "\n", field->name,
+			            kinds[k].name,
+			            *(const uint64_t *)(const void *)((const char *)&kinds[k] +
+			                                              field->offset));
 	}
-	head(t, "actor_mailbox_max", "gauge", "Deepest mailbox seen, by kind.");
+	metrics_head(t, "actor_mailbox_max", "gauge", "Deepest mailbox seen, by kind.");
 	for (size_t k = 0; k < count; k++)
-		add(t, "construct_actor_mailbox_max{kind=\"%s\"} %u\n", kinds[k].name,
-		    kinds[k].depth_max);
+		metrics_add(t, "construct_actor_mailbox_max{kind=\"%s\"} %u\n", kinds[k].name,
+		            kinds[k].depth_max);
 	add_handlers(t, kinds, count);
 }
 
-static void add_slow(struct text *t, struct cx_runtime *rt)
+static void add_slow(struct metrics_out *t, struct cx_runtime *rt)
 {
 	struct cx_slow_handler slow[CX_SLOW_HANDLERS];
 	const size_t count = cx_runtime_slow_handlers(rt, slow, CX_SLOW_HANDLERS);
 
-	head(t, "slow_handlers_total", "counter",
-	     "Handlers that ran over the watchdog's limit, by name.");
+	metrics_head(t, "slow_handlers_total", "counter",
+	             "Handlers that ran over the watchdog's limit, by name.");
 	for (size_t i = 0; i < count; i++)
-		add(t,
-		    "construct_slow_handlers_total{kind=\"%s\",message=\"%s\"} %" PRIu64 "\n",
-		    slow[i].kind, slow[i].message, slow[i].count);
-	head(t, "slow_handler_max_milliseconds", "gauge", "The longest of them, by name.");
+		metrics_add(t,
+		            "construct_slow_handlers_total{kind=\"%s\",message=\"%s\"} %" PRIu64
+		            "\n",
+		            slow[i].kind, slow[i].message, slow[i].count);
+	metrics_head(t, "slow_handler_max_milliseconds", "gauge",
+	             "The longest of them, by name.");
 	for (size_t i = 0; i < count; i++)
-		add(t,
-		    "construct_slow_handler_max_milliseconds{kind=\"%s\",message=\"%s\"} "
-		    "%" PRIu64 "\n",
-		    slow[i].kind, slow[i].message, slow[i].longest_ms);
+		metrics_add(
+			t,
+			"construct_slow_handler_max_milliseconds{kind=\"%s\",message=\"%s\"} "
+			"%" PRIu64 "\n",
+			slow[i].kind, slow[i].message, slow[i].longest_ms);
 }
 
 struct worker_field {
@@ -156,7 +152,7 @@ static const struct worker_field worker_fields[] = {
 	WORKER(timers, "worker_timers", "gauge", "Timers armed, by worker."),
 };
 
-static void add_workers(struct text *t, struct cx_runtime *rt)
+static void add_workers(struct metrics_out *t, struct cx_runtime *rt)
 {
 	struct cx_worker_stats workers[WORKERS];
 	size_t count = cx_runtime_worker_stats(rt, workers, WORKERS);
@@ -165,86 +161,98 @@ static void add_workers(struct text *t, struct cx_runtime *rt)
 	for (size_t f = 0; f < CX_COUNTOF(worker_fields); f++) {
 		const struct worker_field *field = &worker_fields[f];
 
-		head(t, field->name, field->type, field->help);
+		metrics_head(t, field->name, field->type, field->help);
 		for (size_t i = 0; i < count; i++)
-			add(t, "construct_%s{worker=\"%zu\"} %" PRIu64 "\n", field->name, i,
-			    *(const uint64_t *)(const void *)((const char *)&workers[i] +
-			                                      field->offset));
+			metrics_add(
+				t, "construct_%s{worker=\"%zu\"} %" PRIu64 "\n", field->name, i,
+				*(const uint64_t *)(const void *)((const char *)&workers[i] +
+			                                          field->offset));
 	}
-	head(t, "worker_run_queue", "gauge", "Actors that wait for their turn, by worker.");
+	metrics_head(t, "worker_run_queue", "gauge",
+	             "Actors that wait for their turn, by worker.");
 	for (size_t i = 0; i < count; i++)
-		add(t, "construct_worker_run_queue{worker=\"%zu\"} %u\n", i,
-		    workers[i].run_queue);
+		metrics_add(t, "construct_worker_run_queue{worker=\"%zu\"} %u\n", i,
+		            workers[i].run_queue);
 }
 
-static void add_websocket(struct text *t)
+static void add_websocket(struct metrics_out *t)
 {
 	struct websocket_figures f;
 
 	websocket_figures(&f);
-	one(t, "connections", "gauge", "WebSocket connections open.", f.open);
-	one(t, "handshakes", "gauge", "Sockets that are not yet a WebSocket.", f.handshaking);
-	one(t, "accepted_total", "counter", "Sockets accepted.", f.accepted);
-	one(t, "established_total", "counter", "WebSocket connections established.",
-	    f.established);
-	one(t, "refused_connections_total", "counter", "Sockets refused by MAX_CONNECTIONS.",
-	    f.refused_connections);
-	one(t, "refused_handshakes_total", "counter", "Sockets refused by MAX_HANDSHAKES.",
-	    f.refused_handshakes);
-	one(t, "handshakes_failed_total", "counter", "Handshakes that failed.",
-	    f.handshakes_failed);
-	one(t, "frames_received_total", "counter", "Application frames received.", f.frames_in);
-	one(t, "frames_sent_total", "counter", "Application frames sent.", f.frames_out);
-	one(t, "received_bytes_total", "counter", "Bytes received on WebSockets.", f.bytes_in);
-	one(t, "sent_bytes_total", "counter", "Bytes sent on WebSockets.", f.bytes_out);
-	one(t, "socket_writes_total", "counter", "Write system calls on WebSockets.", f.sends);
-	one(t, "socket_reads_total", "counter", "Read system calls on WebSockets.", f.reads);
-	one(t, "http_requests_total", "counter", "HTTP requests that were no upgrade.",
-	    f.http_requests);
+	metrics_one(t, "connections", "gauge", "WebSocket connections open.", f.open);
+	metrics_one(t, "handshakes", "gauge", "Sockets that are not yet a WebSocket.",
+	            f.handshaking);
+	metrics_one(t, "accepted_total", "counter", "Sockets accepted.", f.accepted);
+	metrics_one(t, "established_total", "counter", "WebSocket connections established.",
+	            f.established);
+	metrics_one(t, "refused_connections_total", "counter",
+	            "Sockets refused by MAX_CONNECTIONS.", f.refused_connections);
+	metrics_one(t, "refused_handshakes_total", "counter",
+	            "Sockets refused by MAX_HANDSHAKES.", f.refused_handshakes);
+	metrics_one(t, "handshakes_failed_total", "counter", "Handshakes that failed.",
+	            f.handshakes_failed);
+	metrics_one(t, "frames_received_total", "counter", "Application frames received.",
+	            f.frames_in);
+	metrics_one(t, "frames_sent_total", "counter", "Application frames sent.",
+	            f.frames_out);
+	metrics_one(t, "received_bytes_total", "counter", "Bytes received on WebSockets.",
+	            f.bytes_in);
+	metrics_one(t, "sent_bytes_total", "counter", "Bytes sent on WebSockets.", f.bytes_out);
+	metrics_one(t, "socket_writes_total", "counter", "Write system calls on WebSockets.",
+	            f.sends);
+	metrics_one(t, "socket_reads_total", "counter", "Read system calls on WebSockets.",
+	            f.reads);
+	metrics_one(t, "http_requests_total", "counter", "HTTP requests that were no upgrade.",
+	            f.http_requests);
 }
 
 /* All 0 without GRPC_PORT. */
-static void add_grpc(struct text *t)
+static void add_grpc(struct metrics_out *t)
 {
 	struct grpc_server_figures f;
 
 	grpc_server_figures(&f);
-	one(t, "grpc_connections", "gauge", "gRPC connections open.", f.open);
-	one(t, "grpc_accepted_total", "counter", "gRPC sockets accepted.", f.accepted);
-	one(t, "grpc_refused_total", "counter", "gRPC sockets refused.", f.refused);
-	one(t, "grpc_calls_total", "counter", "gRPC calls begun.", f.calls);
-	one(t, "grpc_replies_total", "counter", "gRPC calls answered.", f.replies);
-	one(t, "grpc_errors_total", "counter", "gRPC calls that ended with an error of gRPC.",
-	    f.errors);
-	one(t, "grpc_deadlines_total", "counter", "gRPC calls over their deadline.",
-	    f.deadlines);
-	one(t, "grpc_flooded_total", "counter", "gRPC peers sent away for flooding.",
-	    f.flooded);
+	metrics_one(t, "grpc_connections", "gauge", "gRPC connections open.", f.open);
+	metrics_one(t, "grpc_accepted_total", "counter", "gRPC sockets accepted.", f.accepted);
+	metrics_one(t, "grpc_refused_total", "counter", "gRPC sockets refused.", f.refused);
+	metrics_one(t, "grpc_calls_total", "counter", "gRPC calls begun.", f.calls);
+	metrics_one(t, "grpc_replies_total", "counter", "gRPC calls answered.", f.replies);
+	metrics_one(t, "grpc_errors_total", "counter",
+	            "gRPC calls that ended with an error of gRPC.", f.errors);
+	metrics_one(t, "grpc_deadlines_total", "counter", "gRPC calls over their deadline.",
+	            f.deadlines);
+	metrics_one(t, "grpc_flooded_total", "counter", "gRPC peers sent away for flooding.",
+	            f.flooded);
 }
 
-static void add_sqlite(struct text *t)
+static void add_sqlite(struct metrics_out *t)
 {
 	struct sqlite_figures f;
 
 	sqlite_figures(&f);
-	one(t, "log_commits_total", "counter", "Synced commits of the embedded store.",
-	    f.commits);
-	one(t, "log_records_total", "counter", "Records written to the embedded log.",
-	    f.records);
-	one(t, "log_duplicates_total", "counter", "Sends whose id was known.", f.duplicates);
-	one(t, "log_failures_total", "counter", "Commits that failed.", f.failures);
-	one(t, "log_spilled_total", "counter", "Entries moved to rows of their own.",
-	    f.spilled);
-	one(t, "log_receipts_dropped_total", "counter",
-	    "Receipts that made room for younger ones of the same sender.", f.receipts_dropped);
-	one(t, "log_segments", "gauge", "Batches with waiting entries.", f.segments);
-	one(t, "log_remembered_ids", "gauge", "Message ids remembered.", f.remembered_ids);
-	one(t, "log_wal_bytes", "gauge", "Size of the write-ahead log.", f.wal_bytes);
-	one(t, "log_checkpoints_total", "counter", "Checkpoints.", f.checkpoints);
-	one(t, "log_commit_nanoseconds_total", "counter", "Time in commits.", f.commit_ns_sum);
+	metrics_one(t, "log_commits_total", "counter", "Synced commits of the embedded store.",
+	            f.commits);
+	metrics_one(t, "log_records_total", "counter", "Records written to the embedded log.",
+	            f.records);
+	metrics_one(t, "log_duplicates_total", "counter", "Sends whose id was known.",
+	            f.duplicates);
+	metrics_one(t, "log_failures_total", "counter", "Commits that failed.", f.failures);
+	metrics_one(t, "log_spilled_total", "counter", "Entries moved to rows of their own.",
+	            f.spilled);
+	metrics_one(t, "log_receipts_dropped_total", "counter",
+	            "Receipts that made room for younger ones of the same sender.",
+	            f.receipts_dropped);
+	metrics_one(t, "log_segments", "gauge", "Batches with waiting entries.", f.segments);
+	metrics_one(t, "log_remembered_ids", "gauge", "Message ids remembered.",
+	            f.remembered_ids);
+	metrics_one(t, "log_wal_bytes", "gauge", "Size of the write-ahead log.", f.wal_bytes);
+	metrics_one(t, "log_checkpoints_total", "counter", "Checkpoints.", f.checkpoints);
+	metrics_one(t, "log_commit_nanoseconds_total", "counter", "Time in commits.",
+	            f.commit_ns_sum);
 }
 
-static void add_process(struct text *t)
+static void add_process(struct metrics_out *t)
 {
 	unsigned long pages = 0, resident = 0;
 	FILE *statm = fopen("/proc/self/statm", "r");
@@ -254,13 +262,13 @@ static void add_process(struct text *t)
 			resident = 0;
 		fclose(statm);
 	}
-	one(t, "resident_bytes", "gauge", "Resident memory of the process.",
-	    (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE));
+	metrics_one(t, "resident_bytes", "gauge", "Resident memory of the process.",
+	            (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
-struct cx_buf *metrics_text(struct cx_runtime *rt)
+struct cx_buf *metrics_text(struct cx_runtime *rt, const struct metrics_kafka *kafka)
 {
-	struct text t = { .at = malloc(TEXT_MAX) };
+	struct metrics_out t = { .at = malloc(METRICS_TEXT_MAX) };
 	struct cx_buf *buf;
 
 	cx_assert(t.at != NULL);
@@ -268,6 +276,7 @@ struct cx_buf *metrics_text(struct cx_runtime *rt)
 	add_websocket(&t);
 	add_grpc(&t);
 	add_sqlite(&t);
+	metrics_add_stack(&t, kafka);
 	add_kinds(&t, rt);
 	add_slow(&t, rt);
 	add_workers(&t, rt);

@@ -18,7 +18,28 @@
 
 #define RELAY_WORKERS_MAX 64
 
+/* A backend that this role needs, as its health tells it. */
+enum relay_check_kind {
+	RELAY_CHECK_STORE,    /* relay.store answers a ping */
+	RELAY_CHECK_REDIS,    /* an adapter of each worker */
+	RELAY_CHECK_PRODUCER, /* one for all */
+	RELAY_CHECK_CONSUMER, /* one for all: it is in its group */
+	RELAY_CHECK_GATEWAY,  /* a gRPC client of each worker: a gateway says it serves */
+};
+struct relay_check {
+	const char *name;
+	enum relay_check_kind kind;
+	const struct cx_ref
+		*refs; /* of a kind of each worker, by worker; else one; NULL: store */
+};
+#define RELAY_CHECKS_MAX 6
+
 struct relay {
+	struct relay_check checks[RELAY_CHECKS_MAX];
+	uint32_t check_count;  /* 0: the store, as `store` and `log` */
+	bool receipts_apart;   /* the inbox gets receipts from another log than messages */
+	bool has_no_websocket; /* its port is for health and metrics only */
+
 	/* limits (storage.md, section 1) */
 	uint32_t max_messages_per_hour;   /* 0: no limit */
 	uint32_t max_messages_per_minute; /* 0: no limit */
@@ -47,12 +68,15 @@ struct relay {
 	struct cx_ref partitions[RELAY_WORKERS_MAX];
 	struct cx_ref accounts[RELAY_WORKERS_MAX];
 	struct cx_ref fronts[RELAY_WORKERS_MAX]; /* HTTP */
+	struct cx_ref routes[RELAY_WORKERS_MAX]; /* CX_NOBODY: this process is the only one */
+	struct cx_ref
+		logs[RELAY_WORKERS_MAX]; /* where user_limiter appends; may be one for all */
 
 	struct cx_ref hash_gate; /* one for all */
-	struct cx_ref log;
 	struct cx_ref log_reader;
 	struct store store;
 	struct inbox inbox;
+	uint64_t instance;          /* random at each start: this life of this process */
 	struct cx_runtime *runtime; /* for figures only */
 };
 

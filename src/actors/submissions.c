@@ -21,9 +21,12 @@
 
 enum method { SUBMIT_MESSAGE, HEALTH_CHECK };
 
+const char submissions_health_path[] =
+	"/construct.message_gateway.v1.MessageGateway/HealthCheck";
+
 const struct grpc_method submissions_methods[SUBMISSIONS_METHODS] = {
 	{ "/construct.message_gateway.v1.MessageGateway/SubmitMessage", SUBMIT_MESSAGE },
-	{ "/construct.message_gateway.v1.MessageGateway/HealthCheck", HEALTH_CHECK },
+	{ submissions_health_path, HEALTH_CHECK },
 };
 
 struct pending { /* a call whose ask is on its way */
@@ -139,7 +142,8 @@ static struct cx_buf *frame_of(struct cx_ctx *ctx, char *text, struct submission
 
 	s->message.content =
 		wire_slice(text, base64_encode(s->ciphertext, s->ciphertext_len, text));
-	s->message.timestamp = cx_wall_ms(ctx) / 1000;
+	if (!s->has_timestamp)
+		s->message.timestamp = cx_wall_ms(ctx) / 1000;
 	len = server_frame_message(cx_buf_data(buf), room, &s->message);
 	cx_assert(len <= room);
 	cx_buf_trim(buf, len);

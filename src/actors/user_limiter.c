@@ -297,8 +297,9 @@ static enum verdict check_recipient(struct cx_ctx *ctx, struct limiter *l, const
 
 static enum verdict append(struct cx_ctx *ctx, struct limiter *l, struct send *s)
 {
-	if (log_append(ctx, l->relay->log, &s->submit.owner, &s->submit.sender, &s->submit.key,
-	               s->submit.key_case, s->frame, left_ms(ctx, s), &s->corr) != CX_OK) {
+	if (log_append(ctx, l->relay->logs[cx_worker_index(ctx)], &s->submit.owner,
+	               &s->submit.sender, &s->submit.key, s->submit.key_case, s->frame,
+	               left_ms(ctx, s), &s->corr) != CX_OK) {
 		l->waiting = FOR_LOG_ROOM;
 		cx_timer_arm(ctx, &l->retry, RETRY_MS, TIMER_B);
 		return WAIT;

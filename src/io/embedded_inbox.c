@@ -445,6 +445,14 @@ static void on_receipts_done(struct cx_ctx *ctx, void *state, const struct cx_ms
 	(void)err; /* lost: they are delivered again some day */
 }
 
+/* The partition has told all of it, and a box is dropped by itself. */
+static void on_elsewhere(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)ctx;
+	(void)state;
+	(void)msg;
+}
+
 static void on_spilled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	const struct log_spilled *m = CX_MSG_AS(struct log_spilled, msg);
@@ -545,6 +553,8 @@ static const struct cx_handler handlers[] = {
 	CX_ON(INBOX_READ, struct inbox_read_msg, on_read),
 	CX_ON(INBOX_SETTLE, struct inbox_settle_msg, on_settle),
 	CX_ON(INBOX_RECEIPTS_DONE, struct inbox_receipts_done_msg, on_receipts_done),
+	CX_ON(INBOX_LEARN, struct inbox_learn_msg, on_elsewhere),
+	CX_ON(INBOX_PRESENCE, struct inbox_presence_msg, on_elsewhere),
 	CX_ON(LOG_FETCHED, struct log_fetched, on_fetched),
 	CX_ON(LOG_INDEXED, struct log_indexed, on_indexed),
 	CX_ON(LOG_SETTLED, struct log_settled, on_settled),

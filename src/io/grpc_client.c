@@ -13,6 +13,7 @@
 #define CONNECTIONS_MAX (GRPC_SLOTS_MAX / 2)
 #define TICK_MS 500
 #define ANSWER_SLACK_MS 1000 /* our own deadline comes before the ask's */
+#define BROKEN_TEXT "a call before it in its lane has failed"
 
 _Static_assert(CONNECTIONS_MAX == 8, "as the header says");
 
@@ -68,10 +69,12 @@ void grpc_call_unlink(struct grpc_client *g, struct grpc_out_call *call)
 		g->queue_head = call->next;
 	else
 		call->conn->calls = call->next;
-	if (call->conn == NULL)
+	if (call->conn == NULL) {
 		g->queue_len--;
-	else
+	} else {
 		call->conn->call_count--;
+		grpc_lane_leave(call->conn, call);
+	}
 	call->next = call->prev = NULL;
 	call->conn = NULL;
 }
@@ -85,6 +88,7 @@ void grpc_call_link(struct grpc_client_conn *c, struct grpc_out_call *call)
 		call->next->prev = call;
 	c->calls = call;
 	c->call_count++;
+	grpc_lane_join(c, call);
 }
 
 static void enqueue_last(struct grpc_client *g, struct grpc_out_call *call)
@@ -112,17 +116,38 @@ void grpc_call_again(struct grpc_client *g, struct grpc_out_call *call)
 	g->queue_len++;
 }
 
-void grpc_call_finish(struct grpc_client *g, struct grpc_out_call *call,
-                      enum grpc_status status, const char *message)
+static void answer(struct grpc_client *g, struct cx_caller caller, enum grpc_status status,
+                   const char *message, struct cx_buf *buf)
 {
 	struct grpc_result *m = CX_MSG_NEW(g->ctx, GRPC_RESULT, struct grpc_result);
 
 	m->status = status;
 	snprintf(m->message, sizeof(m->message), "%s", message);
-	if (status == GRPC_OK)
-		m->hdr.buf = cx_buf_ref(call->msg);
-	cx_answer(g->ctx, call->caller, &m->hdr);
+	m->hdr.buf = cx_buf_ref(buf);
+	cx_answer(g->ctx, caller, &m->hdr);
+}
+
+/* After which the caller may try again: what comes behind it in its lane has to wait for that. */
+static bool breaks_lane(enum grpc_status status)
+{
+	return status == GRPC_UNAVAILABLE || status == GRPC_CANCELLED ||
+	       status == GRPC_RESOURCE_EXHAUSTED;
+}
+
+void grpc_call_finish(struct grpc_client *g, struct grpc_out_call *call,
+                      enum grpc_status status, const char *message)
+{
+	struct grpc_lane *lane = call->lane;
+
+	answer(g, call->caller, status, message, status == GRPC_OK ? call->msg : NULL);
 	grpc_call_unlink(g, call);
+	if (lane != NULL) {
+		if (breaks_lane(status))
+			grpc_lane_break(g, lane);
+		lane->calls--;
+		grpc_lane_look(g, lane);
+		call->lane = NULL;
+	}
 	cx_timer_cancel(g->ctx, &call->timer);
 	cx_buf_unref(call->request);
 	cx_buf_unref(call->msg);
@@ -149,23 +174,51 @@ void grpc_client_resolve(struct grpc_client *g)
 	g->is_resolving = cx_offload(g->ctx, &job->hdr, grpc_resolve) == CX_OK;
 }
 
+/* What waits in a lane that broke does not go out. */
+static void fail_broken(struct grpc_client *g)
+{
+	struct grpc_out_call *call, *next;
+
+	if (!g->has_newly_broken)
+		return;
+	for (call = g->queue_head; call != NULL; call = next) {
+		next = call->next;
+		if (call->lane != NULL && call->lane->is_broken)
+			grpc_call_finish(g, call, GRPC_UNAVAILABLE, BROKEN_TEXT);
+	}
+	g->has_newly_broken = false;
+}
+
+/* In order, but a lane that has to wait holds up only itself. */
+static void send_queued(struct grpc_client *g)
+{
+	struct grpc_out_call *call = g->queue_head, *next;
+
+	for (; call != NULL; call = next) {
+		struct grpc_client_conn *c = call->lane == NULL ? grpc_client_pick(g)
+		                                                : grpc_lane_pick(g, call->lane);
+
+		next = call->next;
+		if (c == NULL && grpc_client_pick(g) == NULL)
+			break;
+		if (c == NULL || grpc_call_submit(c, call))
+			continue;
+		c->is_goaway = c->is_dirty = true; /* out of stream ids: another connection */
+		next = call;
+	}
+}
+
 static void batch_end(struct cx_ctx *ctx, void *state)
 {
 	struct grpc_client *g = begin(ctx, state);
 
+	fail_broken(g);
 	grpc_client_connect(g);
-	while (g->queue_head != NULL) {
-		struct grpc_client_conn *c = grpc_client_pick(g);
-		struct grpc_out_call *call = g->queue_head;
-
-		if (c == NULL)
-			break;
-		if (!grpc_call_submit(c, call)) /* out of stream ids: another connection */
-			c->is_goaway = c->is_dirty = true;
-	}
+	send_queued(g);
 	grpc_client_flush(g);
 	if (g->is_dead)
 		grpc_queue_fail(g, "no server can be reached");
+	fail_broken(g); /* by what the flush found */
 	g->ctx = NULL;
 }
 
@@ -173,19 +226,33 @@ static void on_request(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 {
 	struct grpc_client *g = begin(ctx, state);
 	const struct grpc_request_msg *m = CX_MSG_AS(struct grpc_request_msg, msg);
+	struct grpc_lane *lane = grpc_lane_of(g, m->affinity);
 	struct grpc_out_call *call;
 
+	if (lane != NULL && lane->is_broken) {
+		answer(g, cx_caller_of(msg), GRPC_UNAVAILABLE, BROKEN_TEXT, NULL);
+		return;
+	}
 	if (g->queue_len >= g->conf.max_queue) {
 		cx_reply_error(ctx, msg, CX_EFULL);
+		grpc_lane_break(g, lane);
 		return;
 	}
 	call = call_new(g);
+	call->lane = lane;
+	if (lane != NULL)
+		lane->calls++;
 	call->caller = cx_caller_of(msg);
 	call->request = cx_buf_ref(msg->buf);
 	call->method = m->method;
 	call->deadline_ms = cx_now_ms(ctx) + m->timeout_ms;
 	cx_timer_arm(ctx, &call->timer, m->timeout_ms, TIMER_B);
 	enqueue_last(g, call);
+}
+
+static void on_mend(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	grpc_lane_mend(begin(ctx, state), CX_MSG_AS(struct grpc_mend_msg, msg)->affinity);
 }
 
 static void on_resolved(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -215,6 +282,7 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	if (g->address_count == 0)
 		grpc_client_resolve(g);
 	grpc_client_tick(g);
+	grpc_lanes_tick(g);
 	cx_timer_arm(ctx, &g->tick, TICK_MS, TIMER_A);
 }
 
@@ -246,6 +314,7 @@ static void release(struct grpc_client *g)
 		g->free_calls = call->next;
 		free(call);
 	}
+	grpc_lanes_free(g);
 	tls_h2_context_free(g->tls);
 	nghttp2_session_callbacks_del(g->callbacks);
 	free(g->scratch);
@@ -318,6 +387,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 
 static const struct cx_handler handlers[] = {
 	CX_ON(GRPC_REQUEST, struct grpc_request_msg, on_request),
+	CX_ON(GRPC_MEND, struct grpc_mend_msg, on_mend),
 	CX_ON(GRPC_RESOLVED, struct grpc_resolved, on_resolved),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_tick),
 	CX_ON(TIMER_B, struct cx_msg_timer, on_deadline),
@@ -345,13 +415,30 @@ bool grpc_client_targets_are_valid(const char *targets)
 	return grpc_targets_parse(targets, parsed) > 0;
 }
 
-enum cx_err grpc_call(struct cx_ctx *ctx, struct cx_ref client, const char *method,
-                      struct cx_buf *buf, uint32_t timeout_ms, uint64_t *corr)
+enum cx_err grpc_call_by(struct cx_ctx *ctx, struct cx_ref client, const char *method,
+                         struct cx_buf *buf, uint64_t affinity, uint32_t timeout_ms,
+                         uint64_t *corr)
 {
 	struct grpc_request_msg *m = CX_MSG_NEW(ctx, GRPC_REQUEST, struct grpc_request_msg);
 
 	m->method = method;
+	m->affinity = affinity;
 	m->timeout_ms = timeout_ms;
 	m->hdr.buf = cx_buf_ref(buf);
 	return cx_ask(ctx, client, &m->hdr, timeout_ms + ANSWER_SLACK_MS, corr);
+}
+
+enum cx_err grpc_call(struct cx_ctx *ctx, struct cx_ref client, const char *method,
+                      struct cx_buf *buf, uint32_t timeout_ms, uint64_t *corr)
+{
+	return grpc_call_by(ctx, client, method, buf, 0, timeout_ms, corr);
+}
+
+enum cx_err grpc_mend(struct cx_ctx *ctx, struct cx_ref client, uint64_t affinity)
+{
+	struct grpc_mend_msg *m = CX_MSG_NEW(ctx, GRPC_MEND, struct grpc_mend_msg);
+
+	m->affinity = affinity;
+	/* bounded: one for each time that calls of the lane failed */
+	return cx_send_reserved(ctx, client, &m->hdr);
 }

@@ -51,11 +51,33 @@ bool grpc_client_targets_are_valid(const char *targets);
 CX_NODISCARD enum cx_err grpc_call(struct cx_ctx *ctx, struct cx_ref client, const char *method,
                                    struct cx_buf *buf, uint32_t timeout_ms, uint64_t *corr);
 
-/* The message behind grpc_call; private to the adapter, here for messages.def. */
+/* The same for calls that must stay in order: those of one affinity (not 0) go to one connection
+ * while that lives, and reach the server in the order in which they were asked for.  When one of
+ * them ends with UNAVAILABLE, CANCELLED, RESOURCE_EXHAUSTED or CX_EFULL, those behind it that were not
+ * sent, and all that are asked for later, get UNAVAILABLE and are not carried out, until grpc_mend
+ * (or a minute later): so the caller can wait for all of them and begin again from the first that
+ * failed.  When a connection is told to finish, what is asked for waits until the calls on it have
+ * ended.  Affinity 0: as grpc_call.
+ * Thread, Keeps, Returns: as grpc_call. */
+CX_NODISCARD enum cx_err grpc_call_by(struct cx_ctx *ctx, struct cx_ref client,
+                                      const char *method, struct cx_buf *buf, uint64_t affinity,
+                                      uint32_t timeout_ms, uint64_t *corr);
+
+/* Calls of this affinity are sent again, beginning with those asked for after this.
+ * Thread: any handler, the one that asks with this affinity.
+ * Returns CX_OK, or CX_EGONE: the client has ended. */
+CX_NODISCARD enum cx_err grpc_mend(struct cx_ctx *ctx, struct cx_ref client, uint64_t affinity);
+
+/* The messages behind the senders; private to the adapter, here for messages.def. */
 struct grpc_request_msg {
 	struct cx_msg hdr;
 	const char *method;
+	uint64_t affinity;
 	uint32_t timeout_ms;
+};
+struct grpc_mend_msg {
+	struct cx_msg hdr;
+	uint64_t affinity;
 };
 
 #endif

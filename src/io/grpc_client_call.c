@@ -27,9 +27,10 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t
 	size_t at = 0, n;
 
 	(void)source;
-	(void)data;
 	if (call == NULL)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	if (!grpc_lane_may_send(call))
+		return NGHTTP2_ERR_DEFERRED;
 	len = request_len(call);
 	if (call->sent < GRPC_PREFIX_BYTES) {
 		grpc_prefix_write(prefix, len);
@@ -46,8 +47,10 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t
 		call->sent += (uint32_t)n;
 		at += n;
 	}
-	if (call->sent == GRPC_PREFIX_BYTES + len)
+	if (call->sent == GRPC_PREFIX_BYTES + len) {
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		grpc_lane_sent(data, call);
+	}
 	return (ssize_t)at;
 }
 
@@ -270,7 +273,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 		return 0;
 	if (call->has_status) {
 		finish(c->client, call);
-	} else if (code == NGHTTP2_REFUSED_STREAM && call->tries < TRIES_MAX) {
+	} else if (code == NGHTTP2_REFUSED_STREAM && call->lane == NULL &&
+	           call->tries < TRIES_MAX) { /* in a lane it would come behind later ones */
 		grpc_call_again(c->client, call);
 	} else if (call->http_status != 0 && code == NGHTTP2_NO_ERROR) {
 		snprintf(text, sizeof(text), "HTTP status %u", call->http_status);

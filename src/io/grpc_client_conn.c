@@ -204,6 +204,13 @@ void grpc_client_connect(struct grpc_client *g)
 	}
 }
 
+bool grpc_conn_has_room(const struct grpc_client_conn *c)
+{
+	return c->state == GRPC_CONN_READY && !c->is_goaway && !c->is_failing &&
+	       c->call_count < nghttp2_session_get_remote_settings(
+				       c->t.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
 struct grpc_client_conn *grpc_client_pick(struct grpc_client *g)
 {
 	struct grpc_client_conn *best = NULL;
@@ -211,12 +218,7 @@ struct grpc_client_conn *grpc_client_pick(struct grpc_client *g)
 	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++) {
 		struct grpc_client_conn *c = &g->slots[i];
 
-		if (c->state != GRPC_CONN_READY || c->is_goaway || c->is_failing ||
-		    c->call_count >=
-		            nghttp2_session_get_remote_settings(
-				    c->t.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
-			continue;
-		if (best == NULL || c->call_count < best->call_count)
+		if (grpc_conn_has_room(c) && (best == NULL || c->call_count < best->call_count))
 			best = c;
 	}
 	return best;

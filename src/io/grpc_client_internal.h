@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the gRPC client share.  Reading order: grpc_client.c (actor, queue),
- * grpc_client_conn.c (connections), grpc_client_call.c (what nghttp2 calls), grpc_resolve.c.
+ * grpc_client_conn.c (connections), grpc_client_call.c (what nghttp2 calls), grpc_lane.c (calls of one
+ * affinity), grpc_resolve.c.
  *
  * Invariants:
  * 1. Each call is answered once, by grpc_call_finish, which frees it.
@@ -14,15 +15,31 @@
 #include "io/grpc_client.h"
 #include "io/grpc_resolve.h"
 #include "io/grpc_transport.h"
+#include "wire/uuid_map.h"
 
 #define GRPC_SLOTS_MAX 16 /* twice the connections: the old ones may still have calls */
 
 struct grpc_client;
+struct grpc_out_call;
 struct ssl_ctx_st;
+
+/* The calls of one affinity; grpc_lane.c has the rules. */
+struct grpc_lane {
+	struct grpc_lane *next, *prev; /* of the broken ones, or (next) of the free ones */
+	struct grpc_client_conn *conn; /* while flying > 0 */
+	struct grpc_out_call *unsent_head, *unsent_tail; /* on conn, the body not yet sent */
+	uint64_t affinity;
+	uint64_t broken_ms;
+	uint32_t calls;  /* all that live */
+	uint32_t flying; /* of them on conn */
+	bool is_broken;
+};
 
 struct grpc_out_call {
 	struct grpc_out_call *next, *prev; /* queue, or all of a connection */
 	struct grpc_client_conn *conn;     /* NULL: in the queue */
+	struct grpc_lane *lane;            /* or NULL */
+	struct grpc_out_call *lane_next, *lane_prev;
 	struct cx_caller caller;
 	struct cx_buf *request;
 	const char *method;
@@ -37,6 +54,8 @@ struct grpc_out_call {
 	uint8_t status;
 	uint8_t tries;
 	bool has_status, is_grpc;
+	bool is_unsent;   /* in the lane's list */
+	bool is_deferred; /* waits for those before it in the lane */
 	char message[GRPC_MESSAGE_BYTES_MAX + 1];
 };
 
@@ -80,6 +99,9 @@ struct grpc_client {
 	uint32_t address_count, next_address;
 	struct grpc_out_call *queue_head, *queue_tail, *free_calls;
 	uint32_t queue_len;
+	struct uuid_map lanes; /* by affinity */
+	struct grpc_lane *free_lanes, *broken_head, *broken_tail;
+	bool has_newly_broken; /* some of their calls are in the queue, perhaps */
 	struct grpc_client_conn slots[GRPC_SLOTS_MAX];
 	struct cx_timer tick;
 	uint64_t resolved_ms;
@@ -107,8 +129,26 @@ void grpc_client_retry(struct grpc_client_conn *c);
 void grpc_client_flush(struct grpc_client *g);
 void grpc_client_tick(struct grpc_client *g);
 void grpc_client_close(struct grpc_client *g);
-/* The one that may take one more call, or NULL. */
+bool grpc_conn_has_room(const struct grpc_client_conn *c); /* for one more call */
+/* The one that has room and the fewest calls, or NULL. */
 struct grpc_client_conn *grpc_client_pick(struct grpc_client *g);
+
+/* grpc_lane.c */
+/* Found or made; NULL for affinity 0. */
+struct grpc_lane *grpc_lane_of(struct grpc_client *g, uint64_t affinity);
+/* Forgets it when nothing needs it. */
+void grpc_lane_look(struct grpc_client *g, struct grpc_lane *lane);
+void grpc_lane_break(struct grpc_client *g, struct grpc_lane *lane); /* NULL: nothing */
+void grpc_lane_mend(struct grpc_client *g, uint64_t affinity);
+void grpc_lanes_tick(struct grpc_client *g);
+void grpc_lanes_free(struct grpc_client *g);
+/* Where its next call goes, or NULL: it has to wait. */
+struct grpc_client_conn *grpc_lane_pick(struct grpc_client *g, const struct grpc_lane *lane);
+/* A call goes to a connection; may its body leave; it has left; the call leaves the connection. */
+void grpc_lane_join(struct grpc_client_conn *c, struct grpc_out_call *call);
+bool grpc_lane_may_send(struct grpc_out_call *call);
+void grpc_lane_sent(struct grpc_client_conn *c, struct grpc_out_call *call);
+void grpc_lane_leave(struct grpc_client_conn *c, struct grpc_out_call *call);
 
 /* grpc_client_call.c */
 void grpc_client_callbacks(nghttp2_session_callbacks *callbacks);

@@ -54,6 +54,28 @@ enum cx_err inbox_receipts_done(struct cx_ctx *ctx, const struct inbox *inbox,
 	return cx_send(ctx, shard_of(inbox, owner), &m->hdr);
 }
 
+struct inbox_learn_msg *inbox_learn_new(struct cx_ctx *ctx)
+{
+	return CX_MSG_NEW(ctx, INBOX_LEARN, struct inbox_learn_msg);
+}
+
+enum cx_err inbox_learn(struct cx_ctx *ctx, const struct inbox *inbox, uint32_t shard,
+                        struct inbox_learn_msg *m)
+{
+	return cx_send(ctx, inbox->shards[shard], &m->hdr);
+}
+
+enum cx_err inbox_presence(struct cx_ctx *ctx, const struct inbox *inbox,
+                           const struct uuid *owner, bool is_present)
+{
+	struct inbox_presence_msg *m =
+		CX_MSG_NEW(ctx, INBOX_PRESENCE, struct inbox_presence_msg);
+
+	m->owner = *owner;
+	m->is_present = is_present;
+	return cx_send_reserved(ctx, shard_of(inbox, owner), &m->hdr);
+}
+
 void inbox_answer_read(struct cx_ctx *ctx, struct cx_caller caller, struct cx_buf *records,
                        uint32_t count, uint64_t next, bool has_more)
 {

@@ -4,7 +4,7 @@
  *   ask   inbox_append (partition)  -> INBOX_APPENDED, once all are in
  *         inbox_read (connection)   -> INBOX_ENTRIES
  *         inbox_settle (connection) -> INBOX_SETTLED, once durable
- *   in    inbox_receipts_done (hub)
+ *   in    inbox_receipts_done, inbox_presence (hub), inbox_learn (instance)
  *
  * Appending is idempotent: an entry's id is its place in the log, an id not above the inbox's
  * tail has no effect. */
@@ -87,6 +87,19 @@ struct inbox_receipts_done_msg {
 	uint64_t upto;
 };
 
+/* INBOX_LEARN: entries that were appended elsewhere and pushed to this process; hdr.buf = the push,
+ * items point into it. */
+struct inbox_learn_msg {
+	struct cx_msg hdr;
+	uint32_t count;
+	struct inbox_item items[INBOX_BATCH_MAX];
+};
+struct inbox_presence_msg {
+	struct cx_msg hdr;
+	struct uuid owner;
+	uint8_t is_present;
+};
+
 struct inbox_append_msg *inbox_append_new(struct cx_ctx *ctx);
 CX_NODISCARD enum cx_err inbox_append(struct cx_ctx *ctx, const struct inbox *inbox,
                                       uint32_t shard, struct inbox_append_msg *m,
@@ -102,6 +115,15 @@ CX_NODISCARD enum cx_err inbox_settle(struct cx_ctx *ctx, const struct inbox *in
 /* No answer; when it is lost, receipts come again. */
 CX_NODISCARD enum cx_err inbox_receipts_done(struct cx_ctx *ctx, const struct inbox *inbox,
                                              const struct uuid *owner, uint64_t upto);
+
+struct inbox_learn_msg *inbox_learn_new(struct cx_ctx *ctx);
+/* May be lost: then an inbox that is not in this process asks for what it does not know. */
+CX_NODISCARD enum cx_err inbox_learn(struct cx_ctx *ctx, const struct inbox *inbox,
+                                     uint32_t shard, struct inbox_learn_msg *m);
+/* The owner's first connection here has come, or his last one has gone.  Never refused: connections
+ * bound them. */
+CX_NODISCARD enum cx_err inbox_presence(struct cx_ctx *ctx, const struct inbox *inbox,
+                                        const struct uuid *owner, bool is_present);
 
 /* ---- for those who are an inbox: the answers ---- */
 

@@ -252,3 +252,13 @@ rd_kafka_conf_t *kafka_conf_consumer(struct kafka_opaque *opaque, char *error, s
 	set_number(&m, "fetch", "queued.max.messages.kbytes", s->consumer.queued_kbytes);
 	return m.conf;
 }
+
+bool kafka_answers(rd_kafka_t *rk, int timeout_ms)
+{
+	const struct rd_kafka_metadata *metadata;
+
+	if (rd_kafka_metadata(rk, 0, NULL, &metadata, timeout_ms) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return false;
+	rd_kafka_metadata_destroy(metadata);
+	return true;
+}

@@ -83,4 +83,8 @@ struct rd_kafka_conf_s *kafka_conf_producer(struct kafka_opaque *opaque, char *e
 struct rd_kafka_conf_s *kafka_conf_consumer(struct kafka_opaque *opaque, char *error,
                                             size_t len);
 
+/* Does a broker answer now?  Thread: the client's own.  Blocks: up to timeout_ms. */
+struct rd_kafka_s;
+bool kafka_answers(struct rd_kafka_s *rk, int timeout_ms);
+
 #endif

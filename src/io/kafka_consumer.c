@@ -12,6 +12,8 @@
 
 #include "io/kafka_consumer_state.h"
 
+#define LOOK_MS 1000     /* between looks whether a broker answers */
+#define LOOK_WAIT_MS 300 /* for its answer */
 #define MAILBOX_CAP 65536
 #define TICK_MS 100
 #define COMMITTED_MS 5000 /* to ask the group where to begin */
@@ -260,7 +262,7 @@ static bool is_stuck(struct cx_ctx *ctx, struct kafka_consumer *c)
 		if (p->is_paused ||
 		    rd_kafka_get_watermark_offsets(c->rk, c->conf->topics[p->topic], p->number,
 		                                   &low, &high) != 0 ||
-		    high <= p->position)
+		    high <= (p->position >= 0 ? p->position : low))
 			p->moved_ms = now_ms;
 		else if (now_ms - p->moved_ms >= limit_ms)
 			return true;
@@ -367,14 +369,26 @@ static void on_close(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	}
 }
 
+/* What came last was "all brokers are down", and an idle client says no more when they are back. */
+static void look_again(struct cx_ctx *ctx, struct kafka_consumer *c)
+{
+	const uint64_t now_ms = cx_now_ms(ctx);
+
+	if (c->figures.is_connected || c->rk == NULL || now_ms - c->looked_ms < LOOK_MS)
+		return;
+	c->looked_ms = now_ms;
+	c->figures.is_connected = kafka_answers(c->rk, LOOK_WAIT_MS);
+}
+
 static void on_figures(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	const struct kafka_consumer *const c = state;
+	struct kafka_consumer *const c = state;
 	struct kafka_consumer_figures *const m =
 		CX_MSG_NEW(ctx, KAFKA_CONSUMER_FIGURES, struct kafka_consumer_figures);
 	const struct cx_msg hdr = m->hdr;
 	int64_t low, high;
 
+	look_again(ctx, c);
 	*m = c->figures;
 	m->hdr = hdr;
 	m->is_joined = c->is_joined;

@@ -46,6 +46,7 @@ struct kafka_consumer {
 	rd_kafka_resp_err_t rebalance_err;
 	struct cx_caller closer;
 	struct cx_timer timer;
+	uint64_t looked_ms; /* when figures.is_connected was last made sure of */
 	struct kafka_consumer_figures figures;
 };
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* 1. Every record that the library gives is handed on (or lies before a seek): it counts it as read.
+/* 1. Every record that the library gives is handed on (or read again, behind a seek): it counts it as read.
  * 2. A record is copied and destroyed at once: a kept one would pin its whole fetch.
  * 3. Records stand in scratch within one turn only. */
 #include "io/kafka_consumer_state.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
@@ -183,10 +184,24 @@ static void take_record(struct cx_ctx *ctx, struct kafka_consumer *c, struct kaf
 static void take_error(struct kafka_consumer *c, const rd_kafka_message_t *m)
 {
 	c->figures.errors++;
-	if (rd_kafka_fatal_error(c->rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR)
+	/* The client does not fetch a partition again that was away for a moment, and hangs when it
+	 * is closed. */
+	if (rd_kafka_fatal_error(c->rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+	    m->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+	    m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		c->is_broken = true;
 	cx_log(CX_WARN, "kafka.consumer_error", "err=%s partition=%d",
 	       rd_kafka_err2name(m->err), m->partition);
+}
+
+/* What a seek left behind is dropped by the client.  So below where we are means that the topic was made
+ * anew, or cut and reset: from here on it is read like one that was never seen. */
+static void begin_anew(struct kafka_partition *p, int64_t offset)
+{
+	cx_log(CX_WARN, "kafka.partition_went_back",
+	       "partition=%d position=%" PRId64 " offset=%" PRId64, p->number, p->position,
+	       offset);
+	p->seek_to = offset;
 }
 
 bool kafka_fetch_turn(struct cx_ctx *ctx, struct kafka_consumer *c)
@@ -205,7 +220,9 @@ bool kafka_fetch_turn(struct cx_ctx *ctx, struct kafka_consumer *c)
 		if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR)
 			take_error(c, m);
 		else if (p != NULL && p->seek_to < 0 && m->offset >= p->position)
-			take_record(ctx, c, p, m); /* else it was fetched before a seek */
+			take_record(ctx, c, p, m);
+		else if (p != NULL && p->seek_to < 0)
+			begin_anew(p, m->offset);
 		rd_kafka_message_destroy(m);
 	}
 	flush(ctx, c);

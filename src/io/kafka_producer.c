@@ -17,6 +17,8 @@
 #include "io/kafka_record.h"
 #include "io/kafka_wake.h"
 
+#define LOOK_MS 1000     /* between looks whether a broker answers */
+#define LOOK_WAIT_MS 300 /* for its answer */
 #define MAILBOX_CAP 65536
 #define BATCH_MAX 1024
 #define GATHER_BATCHES 4 /* so many full batches wait for nothing */
@@ -33,6 +35,7 @@ struct producer {
 	struct kafka_wake wake;
 	struct kafka_outbox outbox;
 	struct kafka_linger linger;
+	uint64_t looked_ms; /* when figures.is_connected was last made sure of */
 	struct kafka_producer_figures figures;
 	struct cx_timer timer;
 	uint64_t built_ms;
@@ -369,13 +372,25 @@ static void on_close(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	cx_reply(ctx, msg, &m->hdr);
 }
 
+/* What came last was "all brokers are down", or nothing yet: an idle client says no more. */
+static void look_again(struct cx_ctx *ctx, struct producer *p)
+{
+	const uint64_t now_ms = cx_now_ms(ctx);
+
+	if (p->figures.is_connected || p->rk == NULL || now_ms - p->looked_ms < LOOK_MS)
+		return;
+	p->looked_ms = now_ms;
+	p->figures.is_connected = kafka_answers(p->rk, LOOK_WAIT_MS);
+}
+
 static void on_figures(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	const struct producer *const p = state;
+	struct producer *const p = state;
 	struct kafka_producer_figures *const m =
 		CX_MSG_NEW(ctx, KAFKA_PRODUCER_FIGURES, struct kafka_producer_figures);
 	const struct cx_msg hdr = m->hdr;
 
+	look_again(ctx, p);
 	*m = p->figures;
 	m->hdr = hdr;
 	m->queued = p->outbox.count;

@@ -12,6 +12,7 @@ enum cx_err log_append(struct cx_ctx *ctx, struct cx_ref log, const struct uuid 
 	m->peer = *peer;
 	m->key = *key;
 	m->key_case = key_case;
+	m->timeout_ms = timeout_ms;
 	return cx_ask(ctx, log, &m->hdr, timeout_ms, corr);
 }
 

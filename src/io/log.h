@@ -70,6 +70,7 @@ struct log_append_msg { /* hdr.buf = frame */
 	struct cx_msg hdr;
 	struct uuid owner, peer, key;
 	uint32_t key_case;
+	uint32_t timeout_ms; /* the asker's; 0: he did not say */
 };
 struct log_settle_msg { /* hdr.buf = receipt or NULL */
 	struct cx_msg hdr;

@@ -244,3 +244,8 @@ void loop_uv_at_end(uv_loop_t *loop, void (*leave)(void *arg), void *arg)
 	l->leave = leave;
 	l->leave_arg = arg;
 }
+
+void loop_uv_end_turn(uv_loop_t *loop)
+{
+	end_turn(loop_of(loop));
+}

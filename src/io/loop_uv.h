@@ -42,4 +42,8 @@ CX_NODISCARD enum cx_err loop_uv_watch(struct uv_loop_s *loop, struct loop_watch
  * Thread: the worker's own, inside its loop's poll. */
 void loop_uv_at_end(struct uv_loop_s *loop, void (*leave)(void *arg), void *arg);
 
+/* An adapter that entered with loop_uv_at_end leaves now: another one enters for a single event.
+ * Thread: the worker's own, inside its loop's poll. */
+void loop_uv_end_turn(struct uv_loop_s *loop);
+
 #endif

@@ -232,8 +232,10 @@ static void connect_step(struct cx_ctx *ctx, struct postgres_conn *c)
 static void on_event(struct loop_watch *w, unsigned events)
 {
 	struct postgres_conn *const c = (struct postgres_conn *)(void *)w;
-	struct cx_ctx *const ctx = cx_io_enter(c->shared->worker, c->shared->self);
+	struct cx_ctx *ctx;
 
+	loop_uv_end_turn(c->shared->loop); /* of an adapter that stays until the poll's end */
+	ctx = cx_io_enter(c->shared->worker, c->shared->self);
 	(void)events; /* both are tried: TLS may read to write and write to read */
 	if (c->state == POSTGRES_CONN_CONNECTING)
 		connect_step(ctx, c);

@@ -288,6 +288,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	r->greeting.script_count = c->script_count;
 	r->greeting.is_doctor = c->is_doctor;
 	r->greeting.owner = c->owner;
+	r->greeting.owner_at = c->owner_at;
 	r->link.url = c->url;
 	r->link.client_name = c->client_name;
 	r->link.connect_ms = or_default(c->connect_ms, CONNECT_MS);

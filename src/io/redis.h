@@ -133,6 +133,8 @@ struct redis_conf {
 	uint32_t dead_ms;    /* without a byte while an answer is due: reconnect; 0: 5000 */
 	bool is_doctor;      /* warn once when the server may lose or evict what it holds */
 	struct cx_ref owner; /* of REDIS_CHANGED, or CX_NOBODY */
+	const struct cx_ref
+		*owner_at; /* instead: where it stands once all are spawned; or NULL */
 };
 
 /* Conf: struct redis_conf; home_key: the worker.  The runtime needs loop_uv_ops.

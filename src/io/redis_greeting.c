@@ -56,6 +56,10 @@ static void take_info(struct cx_ctx *ctx, struct redis_greeting *g, struct wire_
 		run_id[n++] = (char)*at++;
 	if (strcmp(run_id, g->run_id) == 0)
 		return;
+	if (g->owner_at != NULL) {
+		g->owner = *g->owner_at;
+		g->owner_at = NULL;
+	}
 	if (g->run_id[0] != '\0' && !cx_ref_none(g->owner)) {
 		m = CX_MSG_NEW(ctx, REDIS_CHANGED, struct redis_changed);
 		memcpy(m->run_id, run_id, sizeof(run_id));

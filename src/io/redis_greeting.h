@@ -12,7 +12,8 @@ struct redis_greeting {
 	const struct redis_script *scripts; /* borrowed */
 	uint32_t script_count;
 	bool is_doctor;
-	struct cx_ref owner; /* of REDIS_CHANGED */
+	struct cx_ref owner;           /* of REDIS_CHANGED */
+	const struct cx_ref *owner_at; /* as in redis_conf */
 	uint32_t asked, answered;
 	uint64_t asked_ms;
 	bool has_warned;

@@ -279,8 +279,10 @@ static void on_connected(struct cx_ctx *ctx, struct redis_link *link)
 static void on_event(struct loop_watch *watch, unsigned events)
 {
 	struct redis_link *link = (struct redis_link *)(void *)watch;
-	struct cx_ctx *ctx = cx_io_enter(link->worker, link->self);
+	struct cx_ctx *ctx;
 
+	loop_uv_end_turn(link->loop); /* of an adapter that stays until the poll's end */
+	ctx = cx_io_enter(link->worker, link->self);
 	(void)events; /* both are tried: TLS may read to write and write to read */
 	if (link->state == REDIS_LINK_CONNECTING) {
 		on_connected(ctx, link);

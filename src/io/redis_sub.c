@@ -8,6 +8,8 @@
 #include "io/redis_request.h"
 #include "io/redis_value.h"
 
+#define DROPPED_MS \
+	10000 /* so long after the last time it is told of pushes that were dropped */
 #define CONNECT_MS 5000
 #define PING_MS 1000
 #define DEAD_MS 5000
@@ -20,6 +22,8 @@ struct redis_sub {
 	uint32_t due;    /* subscriptions not yet confirmed */
 	uint64_t due_ms; /* since when an answer is due; 0: none is */
 	uint64_t times;
+	uint64_t told_ms; /* when REDIS_SUBSCRIBED was last sent */
+	bool has_dropped; /* a push since then */
 	struct cx_ref subscriber;
 	struct cx_timer tick;
 };
@@ -56,19 +60,25 @@ static void on_down(struct cx_ctx *ctx, void *owner)
 	s->due_ms = 0;
 }
 
+static void tell(struct cx_ctx *ctx, struct redis_sub *s)
+{
+	struct redis_subscribed *m = CX_MSG_NEW(ctx, REDIS_SUBSCRIBED, struct redis_subscribed);
+
+	m->times = ++s->times;
+	s->told_ms = cx_now_ms(ctx);
+	s->has_dropped = false;
+	if (cx_send_reserved(ctx, s->subscriber, &m->hdr) != CX_OK)
+		cx_stop(ctx); /* nobody listens any more */
+}
+
 static bool on_confirmed(struct cx_ctx *ctx, struct redis_sub *s)
 {
-	struct redis_subscribed *m;
-
 	if (s->due == 0)
 		return false;
 	if (--s->due > 0)
 		return true;
 	s->due_ms = 0;
-	m = CX_MSG_NEW(ctx, REDIS_SUBSCRIBED, struct redis_subscribed);
-	m->times = ++s->times;
-	if (cx_send_reserved(ctx, s->subscriber, &m->hdr) != CX_OK)
-		cx_stop(ctx); /* nobody listens any more */
+	tell(ctx, s);
 	return true;
 }
 
@@ -87,8 +97,10 @@ static void on_message(struct cx_ctx *ctx, struct redis_sub *s, struct wire_slic
 	m->hdr.buf = cx_buf_copy(payload.at, payload.len);
 	if (cx_send(ctx, s->subscriber, &m->hdr) == CX_OK)
 		redis_count(&s->link.figures->pushes, 1);
-	else
+	else {
 		redis_count(&s->link.figures->pushes_dropped, 1);
+		s->has_dropped = true;
+	}
 }
 
 static bool on_reply(struct cx_ctx *ctx, void *owner, const uint8_t *bytes, size_t len)
@@ -135,6 +147,8 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	cx_timer_arm(ctx, &s->tick, s->ping_ms, TIMER_B);
 	if (s->link.state != REDIS_LINK_UP)
 		return;
+	if (s->has_dropped && s->due == 0 && cx_now_ms(ctx) - s->told_ms >= DROPPED_MS)
+		tell(ctx, s);
 	if (s->due_ms != 0) {
 		redis_link_check(ctx, &s->link, s->due_ms);
 		return;

@@ -6,7 +6,8 @@
  *         REDIS_PUSH        what was published; a hint that may be lost
  *
  * A push that the subscriber's mailbox has no room for is dropped and counted
- * (redis_figures.pushes_dropped); REDIS_SUBSCRIBED is reserved, one a connection. */
+ * (redis_figures.pushes_dropped), and REDIS_SUBSCRIBED is sent again, at most every 10 s: what was
+ * missed is the same to the subscriber.  REDIS_SUBSCRIBED is reserved. */
 #ifndef IO_REDIS_SUB_H
 #define IO_REDIS_SUB_H
 

@@ -120,7 +120,7 @@ static void dispatch(struct cx_ctx *ctx, struct stack_store *s, struct stack_op 
 		[STORE_USER_CREATE] = stack_user_create,
 		[STORE_USER_BY_NAME] = stack_user_find,
 		[STORE_USER_BY_ID] = stack_user_find,
-		[STORE_USER_EXISTS] = stack_user_find,
+		[STORE_USER_EXISTS] = stack_user_exists,
 		[STORE_USER_DELETE] = stack_user_delete,
 		[STORE_PASSWORD_SET] = stack_password_set,
 		[STORE_BUNDLE_GET] = stack_bundle_get,

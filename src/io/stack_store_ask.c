@@ -128,16 +128,23 @@ struct postgres_param stack_text(const char *text)
 
 /* ---- asking ---- */
 
-void stack_ask_sql(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op,
-                   enum stack_sql statement, const struct postgres_param *params, unsigned n,
-                   stack_step_fn *then)
+void stack_ask_sql_for(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op,
+                       enum stack_sql statement, const struct postgres_param *params,
+                       unsigned n, uint32_t timeout_ms, stack_step_fn *then)
 {
 	uint64_t corr = 0;
 	const enum cx_err err =
 		postgres_ask(ctx, s->conf.postgres, s->conf.statement_base + statement, params,
-	                     n, s->conf.timeout_ms, &corr);
+	                     n, timeout_ms, &corr);
 
 	stack_wait(ctx, s, op, err, corr, then);
+}
+
+void stack_ask_sql(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op,
+                   enum stack_sql statement, const struct postgres_param *params, unsigned n,
+                   stack_step_fn *then)
+{
+	stack_ask_sql_for(ctx, s, op, statement, params, n, s->conf.timeout_ms, then);
 }
 
 void stack_sql_add(struct stack_store *s, enum stack_sql statement,

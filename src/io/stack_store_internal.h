@@ -46,6 +46,7 @@ struct stack_store {
 	uint32_t count, free_count;
 	struct redis_batch redis;
 	struct postgres_batch postgres;
+	uint64_t exists_from_ms; /* not asked before: PostgreSQL did not answer lately */
 	struct stack_store_figures *figures;
 };
 
@@ -107,6 +108,9 @@ struct postgres_param stack_text(const char *text);
 void stack_ask_sql(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op,
                    enum stack_sql statement, const struct postgres_param *params, unsigned n,
                    stack_step_fn *then);
+void stack_ask_sql_for(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op,
+                       enum stack_sql statement, const struct postgres_param *params,
+                       unsigned n, uint32_t timeout_ms, stack_step_fn *then);
 /* s->postgres, gathered with stack_sql_add. */
 void stack_sql_add(struct stack_store *s, enum stack_sql statement,
                    const struct postgres_param *params, unsigned n);
@@ -136,6 +140,7 @@ void stack_end_affected(struct cx_ctx *ctx, struct stack_store *s, struct stack_
 
 void stack_user_create(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op);
 void stack_user_find(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op);
+void stack_user_exists(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op);
 void stack_user_delete(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op);
 void stack_password_set(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op);
 void stack_device(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op);

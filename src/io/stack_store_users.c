@@ -2,6 +2,9 @@
 /* Users and their devices: PostgreSQL, and what of them lies in Redis. */
 #include "io/stack_store_internal.h"
 
+#define EXISTS_TIMEOUT_MS 1000
+#define EXISTS_PAUSE_MS 3000
+
 /* An operation that needs both backends writes nothing while Redis is known to be gone. */
 static void probe_redis(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op,
                         stack_step_fn *then)
@@ -72,17 +75,37 @@ static void on_found(struct cx_ctx *ctx, struct stack_store *s, struct stack_op 
 		stack_end(ctx, s, op, STORE_FAILED);
 }
 
+/* Messages wait for this answer, and PostgreSQL is not on their way (protocol.md 2, 6): when it gives
+ * none, those who ask next are told so at once. */
+static void on_exists(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op,
+                      const struct stack_answer *a)
+{
+	if (!a->is_ok)
+		s->exists_from_ms = cx_now_ms(ctx) + EXISTS_PAUSE_MS;
+	on_found(ctx, s, op, a);
+}
+
+void stack_user_exists(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op)
+{
+	const struct postgres_param param = stack_uuid(&op->ask.user);
+	const uint32_t timeout_ms =
+		s->conf.timeout_ms < EXISTS_TIMEOUT_MS ? s->conf.timeout_ms : EXISTS_TIMEOUT_MS;
+
+	if (cx_now_ms(ctx) < s->exists_from_ms)
+		stack_end(ctx, s, op, STORE_FAILED);
+	else
+		stack_ask_sql_for(ctx, s, op, STACK_SQL_EXISTS, &param, 1, timeout_ms,
+		                  on_exists);
+}
+
 void stack_user_find(struct cx_ctx *ctx, struct stack_store *s, struct stack_op *op)
 {
 	const bool is_by_name = op->ask.what == STORE_USER_BY_NAME;
 	const struct postgres_param param =
 		is_by_name ? stack_text(op->ask.text) : stack_uuid(&op->ask.user);
 
-	stack_ask_sql(ctx, s, op,
-	              is_by_name                          ? STACK_SQL_BY_NAME
-	              : op->ask.what == STORE_USER_EXISTS ? STACK_SQL_EXISTS
-	                                                  : STACK_SQL_BY_ID,
-	              &param, 1, on_found);
+	stack_ask_sql(ctx, s, op, is_by_name ? STACK_SQL_BY_NAME : STACK_SQL_BY_ID, &param, 1,
+	              on_found);
 }
 
 /* ---- delete ---- */

@@ -113,6 +113,9 @@ static bool is_read(enum store_what what)
 enum cx_err store_ask(struct cx_ctx *ctx, const struct store *store, struct store_op *op,
                       uint32_t timeout_ms, uint64_t *corr)
 {
+	if (store->workers != NULL)
+		return cx_ask(ctx, store->workers[cx_worker_index(ctx)], &op->hdr, timeout_ms,
+		              corr);
 	return cx_ask(ctx, is_read(op->what) ? store->reader : store->writer, &op->hdr,
 	              timeout_ms, corr);
 }

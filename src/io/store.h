@@ -98,9 +98,10 @@ struct store_result {
 	char hash[STORE_HASH_MAX];
 };
 
-/* Where to ask: reads and writes go to different actors. */
+/* Where to ask: reads and writes go to different actors; or to one on each worker, which does both. */
 struct store {
 	struct cx_ref reader, writer;
+	const struct cx_ref *workers; /* NULL: as above; else by the asker's worker */
 };
 
 /* A zeroed operation to fill in; then store_ask, which picks reader or writer. */

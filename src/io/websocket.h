@@ -94,6 +94,7 @@ struct http_request {
 enum ws_endpoint {
 	WS_ENDPOINT_ROOT, /* / and /ws */
 	WS_ENDPOINT_ANY,
+	WS_ENDPOINT_NONE, /* a port for HTTP only */
 };
 
 struct websocket_settings {
@@ -108,7 +109,8 @@ struct websocket_settings {
 	uint32_t window_bytes;    /* see above; 262144 */
 	uint16_t workers;
 	enum ws_endpoint endpoint;
-	const struct cx_actor_type *connection_type; /* CX_PLACE_IO */
+	const struct cx_actor_type
+		*connection_type; /* CX_PLACE_IO; NULL with WS_ENDPOINT_NONE */
 	const void *connection_context;
 	const struct cx_ref *http; /* one actor a worker, or NULL: every request is 404 */
 };

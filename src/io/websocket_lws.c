@@ -57,8 +57,9 @@ static void on_destroy(struct ws_conn *c)
 
 static bool is_endpoint(const struct ws_adapter *a, const char *path, size_t len)
 {
-	return a->settings->endpoint == WS_ENDPOINT_ANY || (len == 1 && path[0] == '/') ||
-	       (len == 3 && memcmp(path, "/ws", 3) == 0);
+	if (a->settings->endpoint != WS_ENDPOINT_ROOT)
+		return a->settings->endpoint == WS_ENDPOINT_ANY;
+	return (len == 1 && path[0] == '/') || (len == 3 && memcmp(path, "/ws", 3) == 0);
 }
 
 static int take_and_refuse(struct ws_conn *c, struct lws *wsi, uint16_t status)

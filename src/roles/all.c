@@ -149,7 +149,8 @@ static enum cx_err boot_store(struct all *all)
 		err = cx_runtime_spawn(all->rt, &sqlite_reader_type, &settings, 0, &reader);
 	if (err != CX_OK)
 		return err;
-	all->relay.log = writer;
+	for (unsigned i = 0; i < all->config->worker_threads; i++)
+		all->relay.logs[i] = writer;
 	all->relay.log_reader = reader;
 	all->relay.store = (struct store){ .reader = reader, .writer = writer };
 	all->inbox = (struct embedded_inbox_settings){

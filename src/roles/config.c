@@ -193,50 +193,6 @@ static bool set_enum(struct config *c, const struct config_param *p, const char 
 	return false;
 }
 
-/* abcabcabc, 0000000: a text that repeats a short beginning all along. */
-static bool repeats(const char *text, size_t len)
-{
-	for (size_t period = 1; period <= 16 && period * 2 <= len; period++) {
-		if (memcmp(text, text + period, len - period) == 0)
-			return true;
-	}
-	return false;
-}
-
-bool config_secret_is_weak(const char *text)
-{
-	static const char *const examples[] = {
-		"change_me",  "change-me",  "changeme",    "change_this", "change-this",
-		"changethis", "your_",      "your-",       "example",     "placeholder",
-		"replace_me", "replace-me", "replaceme",   "replace_th",  "replace-th",
-		"insert_",    "insert-",    "secret_here", "secret-here", "<",
-	};
-
-	for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
-		if (strcasestr(text, examples[i]))
-			return true;
-	}
-	return repeats(text, strlen(text));
-}
-
-/* Never prints the value: it may be a secret. */
-static bool secret_is_sound(const struct config_param *p, const char *text, FILE *err)
-{
-	if ((p->flags & P_HEX) && text[strspn(text, "0123456789abcdefABCDEF")] != '\0') {
-		fprintf(err, "%s: must be %llu hexadecimal digits (openssl rand -hex %llu)\n",
-		        p->name, (unsigned long long)p->max, (unsigned long long)p->max / 2);
-		return false;
-	}
-	if (!(p->flags & P_URL) && config_secret_is_weak(text)) {
-		fprintf(err,
-		        "%s: is an example's text or a pattern; make one: openssl rand -hex "
-		        "32\n",
-		        p->name);
-		return false;
-	}
-	return true;
-}
-
 static bool set_text(struct config *c, const struct config_param *p, const char *text,
                      FILE *err)
 {
@@ -253,7 +209,7 @@ static bool set_text(struct config *c, const struct config_param *p, const char 
 			        (unsigned long long)p->max);
 		return false;
 	}
-	if ((p->flags & P_SECRET) && !secret_is_sound(p, text, err))
+	if (!config_text_is_sound(p, text, err))
 		return false;
 	wipe(*field);
 	*field = config_copy(text, len);

@@ -49,6 +49,8 @@ struct config {
 	bool embedded;         /* every backend is the SQLite file */
 	char *db_path;         /* of the SQLite file, or NULL */
 	char *data_dir;        /* its folder, or NULL: holds generated secrets too */
+	bool has_sasl;         /* KAFKA_SASL_MECHANISM was given */
+	bool has_device_key;   /* APNS_DEVICE_TOKEN_ENCRYPTION_KEY was given */
 	bool top_socket_given; /* somebody chose TOP_SOCKET: it must work */
 
 	const char *trace_file; /* of the command line, or NULL; not ours to free */
@@ -63,7 +65,10 @@ struct config {
  * Returns how many errors there were; config_free is due in any case. */
 CX_NODISCARD unsigned config_load(struct config *c, FILE *err);
 
-/* Can `role` ("all", "echo") run with this in this build?  Prints what cannot.
+/* The P_ bit (config_table.h) of "all", "server", "gateway" or "worker"; 0: no such role. */
+unsigned config_role_flag(const char *role);
+
+/* Can `role` ("all", "server", "gateway", "worker", "echo") run with this in this build?  Prints what cannot.
  * Returns how many variables stand in the way. */
 CX_NODISCARD unsigned config_check_role(const struct config *c, const char *role, FILE *err);
 
@@ -74,10 +79,10 @@ const char *config_terminal(void);
 void config_free(struct config *c);
 
 /* For people: the table as --help text, as docs/params.md, as .env.example; the effective
- * values, secrets masked. */
+ * values of what `role` (a P_ bit) uses, secrets masked. */
 void config_print_help(FILE *out);
 void config_print_markdown(FILE *out);
 void config_print_env_example(FILE *out);
-void config_print_values(const struct config *c, FILE *out);
+void config_print_values(const struct config *c, unsigned role, FILE *out);
 
 #endif

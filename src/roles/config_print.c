@@ -75,6 +75,24 @@ static void put_range(const struct config_param *p, FILE *out)
 	}
 }
 
+static void put_roles(const struct config_param *p, FILE *out)
+{
+	static const struct {
+		unsigned flag;
+		const char *uses, *needs;
+	} roles[] = {
+		{ P_RELAY, "a", "a" },  { P_SERVER, "s", "S" },  { P_GATEWAY, "g", "G" },
+		{ P_WORKER, "w", "W" }, { P_MIGRATE, "m", "m" },
+	};
+
+	fputc('`', out);
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		if (p->flags & roles[i].flag)
+			fputs(p->flags & P_NEED ? roles[i].needs : roles[i].uses, out);
+	}
+	fputs("` | ", out);
+}
+
 void config_print_markdown(FILE *out)
 {
 	fputs("# Configuration\n"
@@ -89,20 +107,25 @@ void config_print_markdown(FILE *out)
 	      "\n"
 	      "Marks: `*` secret, never printed, may come from a file instead "
 	      "(`NAME_FILE=path`);\n"
-	      "`r` read again on SIGHUP; `-` checked, but nothing in this build uses it yet.\n",
+	      "`r` read again on SIGHUP; `-` checked, but nothing in this build uses it yet.\n"
+	      "Used by: `a` construct all, `s` server, `g` gateway, `w` worker, `m` construct "
+	      "migrate;\n"
+	      "in capitals: this role of a deployment does not start without it.\n",
 	      out);
 	for (size_t i = 0; i < config_param_count; i++) {
 		const struct config_param *p = &config_params[i];
 
 		if (p->kind == CONFIG_GROUP) {
 			fprintf(out,
-			        "\n## %s\n\n| variable | | default | values | meaning |\n"
-			        "| --- | --- | --- | --- | --- |\n",
+			        "\n## %s\n\n| variable | | used by | default | values | "
+			        "meaning |\n"
+			        "| --- | --- | --- | --- | --- | --- |\n",
 			        p->help);
 			continue;
 		}
 		fprintf(out, "| `%s` | %s%s%s | ", p->name, p->flags & P_SECRET ? "`*`" : "",
 		        p->flags & P_RELOAD ? "`r`" : "", p->flags & P_LATER ? "`-`" : "");
+		put_roles(p, out);
 		fprintf(out, has_literal_preset(p) ? "`%s`" : "%s", p->preset);
 		fputs(" | ", out);
 		put_range(p, out);
@@ -117,24 +140,6 @@ void config_print_markdown(FILE *out)
 	      "`PREKEY_TTL_DAYS`, `PREKEY_MIN_TTL_DAYS`, `PREKEY_MAX_TTL_DAYS`,\n"
 	      "`REFRESH_TOKEN_TTL_DAYS`.  `RUST_LOG` is read when `LOG_LEVEL` is not set.\n",
 	      out);
-}
-
-void config_print_env_example(FILE *out)
-{
-	fputs("# Made from include/construct/params.def by `make docs`; do not edit.\n"
-	      "# Nothing here has to be set.  What is commented out shows the default.\n"
-	      "# The program reads its environment, not this file: set -a; . ./.env; set +a\n",
-	      out);
-	for (size_t i = 0; i < config_param_count; i++) {
-		const struct config_param *p = &config_params[i];
-
-		if (p->kind == CONFIG_GROUP)
-			fprintf(out, "\n# --- %s\n", p->help);
-		else if (!has_literal_preset(p))
-			fprintf(out, "# %s %s\n# %s=\n", p->preset, p->help, p->name);
-		else
-			fprintf(out, "# %s=%s\n", p->name, p->preset);
-	}
 }
 
 static void put_value(const struct config *c, const struct config_param *p, FILE *out)
@@ -165,13 +170,13 @@ static void put_value(const struct config *c, const struct config_param *p, FILE
 	}
 }
 
-void config_print_values(const struct config *c, FILE *out)
+void config_print_values(const struct config *c, unsigned role, FILE *out)
 {
 	for (size_t i = 0; i < config_param_count; i++) {
 		const struct config_param *p = &config_params[i];
 
 		/* What was not given and is not in use says nothing. */
-		if (p->kind == CONFIG_GROUP ||
+		if (p->kind == CONFIG_GROUP || !(p->flags & role) ||
 		    ((p->flags & P_LATER) && !config_is_given(p->name)))
 			continue;
 		fprintf(out, "  %-34s ", p->name);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "io/grpc_client.h"
 #include "io/websocket.h"
 #include "roles/config_table.h"
 
@@ -101,6 +102,13 @@ static unsigned derive_backends(struct config *c, FILE *err)
 		      err);
 		errors++;
 	}
+	if (c->message_gateway_url && !grpc_client_targets_are_valid(c->message_gateway_url)) {
+		fputs("MESSAGE_GATEWAY_URL: is no list of http://host:port or https://host\n",
+		      err);
+		errors++;
+	}
+	c->has_sasl = config_is_given("KAFKA_SASL_MECHANISM");
+	c->has_device_key = config_is_given("APNS_DEVICE_TOKEN_ENCRYPTION_KEY");
 	c->embedded = c->db_path && !redis && !c->kafka_enabled;
 	return errors;
 }
@@ -134,6 +142,8 @@ static unsigned derive_network(struct config *c, FILE *err)
 	}
 	errors += check_readable("TLS_CERT_FILE", c->tls_cert_file, err);
 	errors += check_readable("TLS_KEY_FILE", c->tls_key_file, err);
+	errors += check_readable("REDIS_CA_FILE", c->redis_ca_file, err);
+	errors += check_readable("KAFKA_SSL_CA_FILE", c->kafka_ca_file, err);
 	if (errors == 0 &&
 	    websocket_check_tls(c->tls_cert_file, c->tls_key_file, &why) != CX_OK) {
 		fprintf(err, "%s\n", why);
@@ -262,25 +272,6 @@ static unsigned derive_ack_mode(struct config *c, FILE *err)
 	return 1;
 }
 
-/* With backends of its own an installation has several processes: a secret made up by one of
- * them would be another one's forgery. */
-static unsigned check_secrets(const struct config *c, FILE *err)
-{
-	static const char *const names[] = { "JWT_SECRET", "LOG_HASH_SALT",
-		                             "DELIVERY_SECRET_KEY" };
-	unsigned errors = 0;
-
-	if (!is_postgres(c->database_url) && !is_redis(c->redis_url) && !c->kafka_enabled)
-		return 0;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (config_is_given(names[i]))
-			continue;
-		fprintf(err, "%s: must be set when a backend is not embedded\n", names[i]);
-		errors++;
-	}
-	return errors;
-}
-
 unsigned config_derive(struct config *c, FILE *err)
 {
 	unsigned errors = derive_backends(c, err);
@@ -290,7 +281,6 @@ unsigned config_derive(struct config *c, FILE *err)
 	errors += derive_connections(c, err);
 	errors += derive_windows(c, err);
 	errors += derive_ack_mode(c, err);
-	errors += check_secrets(c, err);
 	derive_threads(c);
 	derive_top(c);
 	if (!config_is_given("LOG_FORMAT"))
@@ -298,31 +288,4 @@ unsigned config_derive(struct config *c, FILE *err)
 	if (!config_is_given("DEMO"))
 		c->demo = c->embedded;
 	return errors;
-}
-
-unsigned config_check_role(const struct config *c, const char *role, FILE *err)
-{
-	const struct {
-		bool wanted;
-		const char *what;
-	} later[] = {
-		{ !c->db_path, "DATABASE_URL=postgresql://... (use sqlite:PATH)" },
-		{ is_redis(c->redis_url), "REDIS_URL=redis://... (leave it unset: embedded)" },
-		{ c->kafka_enabled,
-		  "KAFKA_ENABLED=true (the embedded log is used without it)" },
-		{ c->federation_enabled, "FEDERATION_ENABLED=true" },
-		{ c->apns_enabled, "APNS_ENABLED=true" },
-		{ c->message_gateway_url != NULL, "MESSAGE_GATEWAY_URL" },
-	};
-	unsigned n = 0;
-
-	if (strcmp(role, "echo") == 0) /* stores nothing, so needs no backend */
-		return 0;
-	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
-		if (!later[i].wanted)
-			continue;
-		fprintf(err, "not in this build yet: %s\n", later[i].what);
-		n++;
-	}
-	return n;
 }

@@ -12,6 +12,15 @@ enum {
 	P_RELOAD = 1 << 3,
 	P_MAX = 1 << 4,
 	P_LATER = 1 << 5,
+	P_RELAY = 1 << 6,
+	P_SERVER = 1 << 7,
+	P_GATEWAY = 1 << 8,
+	P_WORKER = 1 << 9,
+	P_MIGRATE = 1 << 10,
+	P_NEED = 1 << 11,
+	P_OWN = 1 << 12,
+	P_STACK = P_SERVER | P_GATEWAY | P_WORKER,
+	P_EVERY = P_STACK | P_RELAY,
 };
 
 enum config_kind {
@@ -57,6 +66,10 @@ void config_add_note(struct config *c, const char *event, const char *name);
 
 /* Is this secret an example's text, or a pattern? */
 bool config_secret_is_weak(const char *text);
+
+/* May `text` be the value of the entry, as far as examples and secrets go?  Prints why not. */
+CX_NODISCARD bool config_text_is_sound(const struct config_param *p, const char *text,
+                                       FILE *err);
 
 /* malloc that does not return NULL: without memory at boot there is nothing to save. */
 void *config_alloc(size_t size);

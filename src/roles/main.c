@@ -109,28 +109,42 @@ static int run_bench(int argc, char **argv)
 	return bench_main(argc, argv);
 }
 
-static int run_later(int argc, char **argv)
+static int run_server(int argc, char **argv)
 {
-	(void)argc;
-	fprintf(stderr,
-	        "construct: the role %s is not in this build yet; `construct all` serves "
-	        "everything "
-	        "in one process\n",
-	        argv[0]);
-	return EXIT_USAGE;
-}
-
-static int run_check_config(int argc, char **argv)
-{
-	struct config c;
-	unsigned errors;
-
 	(void)argc;
 	(void)argv;
-	errors = config_load(&c, stderr);
+	return run_role("server", role_server_main, NULL);
+}
+
+static int run_gateway(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return run_role("gateway", role_gateway_main, NULL);
+}
+
+static int run_worker(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return run_role("worker", role_worker_main, NULL);
+}
+
+static const char check_config_usage[] =
+	"usage: construct check-config [--role all|server|gateway|worker]\n\n"
+	"Checks the environment as that role would (default: all): names, ranges, strength of\n"
+	"secrets, what cannot work together; shows what would be used, secrets masked.  "
+	"Connects\n"
+	"to nothing and starts nothing.  Exit codes: 0 good, 2 bad arguments, 78 not good.\n";
+
+static int check_config(const char *role)
+{
+	struct config c;
+	unsigned errors = config_load(&c, stderr);
+
 	if (errors == 0)
-		config_print_values(&c, stdout);
-	errors += config_check_role(&c, "all", stderr);
+		config_print_values(&c, config_role_flag(role), stdout);
+	errors += config_check_role(&c, role, stderr);
 	for (size_t i = 0; errors == 0 && i < c.note_count; i++)
 		fprintf(stderr, "note: %s has no effect here\n", c.notes[i].name);
 	config_free(&c);
@@ -140,6 +154,20 @@ static int run_check_config(int argc, char **argv)
 	}
 	puts("configuration: ok");
 	return 0;
+}
+
+static int run_check_config(int argc, char **argv)
+{
+	if (argc == 2 && is_help(argv[1])) {
+		fputs(check_config_usage, stdout);
+		return 0;
+	}
+	if (argc == 1)
+		return check_config("all");
+	if (argc == 3 && strcmp(argv[1], "--role") == 0 && config_role_flag(argv[2]) != 0)
+		return check_config(argv[2]);
+	fputs(check_config_usage, stderr);
+	return EXIT_USAGE;
 }
 
 static int run_params_md(int argc, char **argv)
@@ -178,9 +206,12 @@ static const struct command {
 	{ "all", NULL, run_all, ARGS_OWN,
 	  "the whole relay in this process (default); --trace FILE writes, at its end, one\n"
 	  "                message's way through the actors (chrome://tracing, Perfetto)" },
-	{ "server", "construct-server", run_later, ARGS_NONE, "WebSocket front (not yet)" },
-	{ "gateway", "message-gateway", run_later, ARGS_NONE, "gRPC gateway (not yet)" },
-	{ "worker", "delivery-worker", run_later, ARGS_NONE, "delivery worker (not yet)" },
+	{ "server", "construct-server", run_server, ARGS_NONE,
+	  "clients' connections, on PostgreSQL, Redis and Kafka" },
+	{ "gateway", "message-gateway", run_gateway, ARGS_NONE,
+	  "gRPC: checks, limits, writes to Kafka" },
+	{ "worker", "delivery-worker", run_worker, ARGS_NONE,
+	  "reads Kafka, fills inboxes, wakes the servers" },
 	{ "echo", NULL, run_echo, ARGS_NONE, "WebSocket echo, for tests and measuring" },
 	{ "probe", NULL, probe_main, ARGS_OWN,
 	  "URL: send messages through a relay, step by step" },
@@ -188,8 +219,8 @@ static const struct command {
 	{ "migrate", NULL, migrate_main, ARGS_OWN,
 	  "bring PostgreSQL to this program's schema (migrate --help)" },
 	{ "top", NULL, top_main, ARGS_OWN, "what a running relay does, live" },
-	{ "check-config", NULL, run_check_config, ARGS_NONE,
-	  "check the environment, start nothing" },
+	{ "check-config", NULL, run_check_config, ARGS_OWN,
+	  "check the environment, start nothing; --role server|gateway|worker" },
 	{ "--help", NULL, NULL, ARGS_NONE, "this text" },
 	{ "--version", NULL, run_version, ARGS_NONE, "version of this build" },
 	{ "--params-md", NULL, run_params_md, ARGS_NONE, NULL },

@@ -19,6 +19,7 @@
 
 struct options {
 	struct ws_client_target_conf target;
+	const char *second_url; /* B's server; NULL: the same */
 	double timeout_s;
 };
 
@@ -32,11 +33,13 @@ struct probe {
 };
 
 static const char help[] =
-	"usage: construct probe URL [options]\n"
+	"usage: construct probe URL [URL2] [options]\n"
 	"\n"
 	"Registers two throw-away users on the server, sends messages both ways, online and\n"
 	"offline, acknowledges them, repeats an id, and deletes the users again.  Prints each\n"
-	"step with its latency.  URL: ws://host:port/, wss://, http:// or https://\n"
+	"step with its latency.  URL: ws://host:port/, wss://, http:// or https://.  With "
+	"URL2\n"
+	"the second user is there: another server of the same deployment.\n"
 	"\n"
 	"  --timeout SECS   for each step (15)\n"
 	"  --insecure       wss: do not check the server's certificate\n"
@@ -253,40 +256,65 @@ static bool clean_up(struct probe *p)
 	return ok;
 }
 
-static bool run_probe(const struct options *o)
+static bool open_target(struct probe *p, const struct ws_client_target_conf *conf,
+                        struct ws_client_target **target)
+{
+	if (!step(p,
+	          ws_client_target_open(conf, target, p->net.why, sizeof(p->net.why)) == CX_OK,
+	          "the name resolves, and the port answers"))
+		return false;
+	printf("  %s\n", ws_client_target_name(*target));
+	return true;
+}
+
+static bool open_targets(struct probe *p, const struct options *o,
+                         struct ws_client_target *targets[2])
+{
+	struct ws_client_target_conf second = o->target;
+
+	if (!open_target(p, &o->target, &targets[0]))
+		return false;
+	second.url = o->second_url;
+	return second.url == NULL || open_target(p, &second, &targets[1]);
+}
+
+static bool run_users(struct probe *p, struct ws_client_target *const targets[2])
 {
 	const struct ws_client_loop_conf loop_conf = { .connections = 4,
 		                                       .seed = ws_client_now_ns() };
-	struct ws_client_target *target = NULL;
+	const struct ws_client_target *b = targets[1] != NULL ? targets[1] : targets[0];
+	bool ok = false;
+
+	if (ws_client_loop_new(&loop_conf, &p->net.loop) != CX_OK ||
+	    !probe_peer_init(&p->a, &p->net, targets[0], 'A') ||
+	    !probe_peer_init(&p->b, &p->net, b, 'B')) {
+		fprintf(stderr, "probe: no descriptors or random bytes left\n");
+	} else {
+		begin(p);
+		ok = run_steps(p);
+		ok = clean_up(p) && ok;
+		if (p->has_messages) {
+			bench_message_free(&p->a_to_b);
+			bench_message_free(&p->b_to_a);
+		}
+		probe_peer_free(&p->a);
+		probe_peer_free(&p->b);
+	}
+	ws_client_loop_free(p->net.loop);
+	return ok;
+}
+
+static bool run_probe(const struct options *o)
+{
 	struct probe p = { .net.timeout_ns = (uint64_t)(o->timeout_s * 1e9) };
+	struct ws_client_target *targets[2] = { NULL, NULL };
 	bool ok;
 
 	begin(&p);
-	if (!step(&p,
-	          ws_client_target_open(&o->target, &target, p.net.why, sizeof(p.net.why)) ==
-	                  CX_OK,
-	          "the name resolves, and the port answers"))
-		return false;
-	printf("  %s\n", ws_client_target_name(target));
-	p.net.target = target;
-	if (ws_client_loop_new(&loop_conf, &p.net.loop) != CX_OK ||
-	    !probe_peer_init(&p.a, &p.net, 'A') || !probe_peer_init(&p.b, &p.net, 'B')) {
-		fprintf(stderr, "probe: no descriptors or random bytes left\n");
-		ws_client_loop_free(p.net.loop);
-		ws_client_target_close(target);
-		return false;
-	}
-	begin(&p);
-	ok = run_steps(&p);
-	ok = clean_up(&p) && ok;
-	if (p.has_messages) {
-		bench_message_free(&p.a_to_b);
-		bench_message_free(&p.b_to_a);
-	}
-	probe_peer_free(&p.a);
-	probe_peer_free(&p.b);
-	ws_client_loop_free(p.net.loop);
-	ws_client_target_close(target);
+	ok = open_targets(&p, o, targets) && run_users(&p, targets);
+	for (int i = 0; i < 2; i++)
+		if (targets[i] != NULL)
+			ws_client_target_close(targets[i]);
 	return ok;
 }
 
@@ -318,8 +346,10 @@ static int parse(struct options *o, int argc, char **argv)
 				             argv[i]);
 		} else if (arg[0] == '-') {
 			return wrong("unknown option ", arg);
-		} else if (o->target.url) {
-			return wrong("one URL is enough: ", arg);
+		} else if (o->target.url != NULL) {
+			if (o->second_url)
+				return wrong("two URLs are enough: ", arg);
+			o->second_url = arg;
 		} else {
 			o->target.url = arg;
 		}

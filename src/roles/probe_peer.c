@@ -126,11 +126,12 @@ static void forget_frames(struct probe_peer *peer)
 	peer->last = NULL;
 }
 
-bool probe_peer_init(struct probe_peer *peer, struct probe_net *net, char label)
+bool probe_peer_init(struct probe_peer *peer, struct probe_net *net,
+                     const struct ws_client_target *target, char label)
 {
 	uint64_t random[3];
 
-	*peer = (struct probe_peer){ .net = net, .label = label };
+	*peer = (struct probe_peer){ .net = net, .target = target, .label = label };
 	if (getrandom(random, sizeof(random), 0) != sizeof(random) ||
 	    !ws_client_identity_make(&peer->identity))
 		return fail(peer, "the system gives no random bytes");
@@ -151,7 +152,7 @@ bool probe_peer_open(struct probe_peer *peer)
 {
 	forget_frames(peer);
 	peer->has_ended = peer->is_open = false;
-	if (ws_client_open(peer->net->loop, peer->net->target, &handlers, peer, &peer->conn) !=
+	if (ws_client_open(peer->net->loop, peer->target, &handlers, peer, &peer->conn) !=
 	    CX_OK)
 		return fail(peer, strerror(errno));
 	return wait_for(peer, is_open, "answer to the WebSocket handshake");

@@ -18,14 +18,14 @@ struct probe_received; /* a frame that waits to be taken */
 
 struct probe_net {
 	struct ws_client_loop *loop;
-	const struct ws_client_target *target;
 	uint64_t timeout_ns;
 	char why[PROBE_WHY_BYTES]; /* of the last step that failed */
 };
 
 struct probe_peer {
 	struct probe_net *net;
-	char label; /* 'A', 'B' */
+	const struct ws_client_target *target; /* its server */
+	char label;                            /* 'A', 'B' */
 	char username[64];
 	char password[64];
 	char id[BENCH_ID_CHARS + 1]; /* "": not registered, or deleted */
@@ -42,7 +42,8 @@ struct probe_peer {
 };
 
 /* A random name and password, and keys. */
-bool probe_peer_init(struct probe_peer *peer, struct probe_net *net, char label);
+bool probe_peer_init(struct probe_peer *peer, struct probe_net *net,
+                     const struct ws_client_target *target, char label);
 void probe_peer_free(struct probe_peer *peer);
 
 /* Each returns false with net->why set when it fails or takes longer than net->timeout_ns. */

@@ -13,7 +13,7 @@
 #include "roles/heap.h"
 
 #define LOOK_MS 10      /* how often the end of the drain is looked for */
-#define RESERVE_MS 2000 /* of DRAIN_SECS, to end the rest in */
+#define RESERVE_MS 2000 /* of DRAIN_SECS, to end the rest in, unless a role needs more */
 
 void process_block_signals(struct process *p)
 {
@@ -65,8 +65,9 @@ static void drain(struct process *p)
 {
 	const struct timespec look = { .tv_nsec = LOOK_MS * 1000000 };
 	const unsigned drain_ms = p->config->drain_secs * 1000;
+	const unsigned reserve_ms = p->reserve_ms > 0 ? p->reserve_ms : RESERVE_MS;
 	const unsigned limit_ms =
-		drain_ms > 2 * RESERVE_MS ? drain_ms - RESERVE_MS : drain_ms / 2;
+		drain_ms > 2 * reserve_ms ? drain_ms - reserve_ms : drain_ms / 2;
 
 	drain_grpc(p);
 	for (unsigned i = 0; i < p->adapter_count; i++)

@@ -18,7 +18,8 @@ struct process {
 	const struct cx_ref *adapters; /* of the WebSocket front, one a worker */
 	unsigned adapter_count;
 	const struct cx_ref *grpc_servers; /* the same number of them, or NULL */
-	uint32_t jitter_ms;                /* over which clients are asked to reconnect */
+	uint32_t reserve_ms; /* of DRAIN_SECS, for what comes after the clients; 0: 2 s */
+	uint32_t jitter_ms;  /* over which clients are asked to reconnect */
 	sigset_t signals;
 };
 

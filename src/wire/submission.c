@@ -5,6 +5,10 @@
 
 #include <message_gateway.pb-c.h>
 
+#include "wire/base64.h"
+#include "wire/pack.h"
+#include "wire/utf8.h"
+
 #define REQUEST Construct__MessageGateway__V1__SubmitMessageRequest
 #define RESPONSE Construct__MessageGateway__V1__SubmitMessageResponse
 #define STATUS(name) CONSTRUCT__MESSAGE_GATEWAY__V1__SUBMISSION_STATUS__SUBMISSION_STATUS_##name
@@ -23,6 +27,11 @@ static enum error_code judge(const REQUEST *r, struct submission *out)
 		return ERROR_INVALID_MESSAGE_FORMAT;
 	memcpy(m->key, r->ephemeral_public_key.data, CHAT_KEY_LEN);
 	m->message_number = r->message_number;
+	out->has_timestamp =
+		r->optional_client_timestamp_case ==
+		CONSTRUCT__MESSAGE_GATEWAY__V1__SUBMIT_MESSAGE_REQUEST__OPTIONAL_CLIENT_TIMESTAMP_CLIENT_TIMESTAMP;
+	if (out->has_timestamp)
+		m->timestamp = r->client_timestamp;
 	out->ciphertext = r->ciphertext.data;
 	out->ciphertext_len = r->ciphertext.len;
 	return ERROR_NONE;
@@ -93,4 +102,141 @@ size_t submission_health(uint8_t out[SUBMISSION_RESPONSE_MAX], bool is_serving)
 			? CONSTRUCT__MESSAGE_GATEWAY__V1__HEALTH_STATUS__HEALTH_STATUS_SERVING
 			: CONSTRUCT__MESSAGE_GATEWAY__V1__HEALTH_STATUS__HEALTH_STATUS_NOT_SERVING;
 	return construct__message_gateway__v1__health_check_response__pack(&response, out);
+}
+
+bool submission_is_serving(struct wire_slice bytes)
+{
+	Construct__MessageGateway__V1__HealthCheckResponse *response;
+	bool is_serving;
+
+	response = construct__message_gateway__v1__health_check_response__unpack(
+		NULL, bytes.len, bytes.at);
+	is_serving =
+		response != NULL &&
+		response->status ==
+			CONSTRUCT__MESSAGE_GATEWAY__V1__HEALTH_STATUS__HEALTH_STATUS_SERVING;
+	if (response != NULL)
+		construct__message_gateway__v1__health_check_response__free_unpacked(response,
+		                                                                     NULL);
+	return is_serving;
+}
+
+/* ---- the server's side.  Written by hand: the content is decoded straight into its place. ---- */
+
+#define BYTES 2 /* wire types of protobuf */
+#define VARINT 0
+
+static void put_varint(struct pack *p, uint64_t value)
+{
+	for (; value >= 0x80; value >>= 7)
+		pack_byte(p, (uint8_t)(value | 0x80));
+	pack_byte(p, (uint8_t)value);
+}
+
+static void put_tag(struct pack *p, unsigned field, unsigned type)
+{
+	put_varint(p, (uint64_t)field << 3 | type);
+}
+
+static void put_bytes(struct pack *p, unsigned field, const void *bytes, size_t len)
+{
+	put_tag(p, field, BYTES);
+	put_varint(p, len);
+	pack_raw(p, bytes, len);
+}
+
+static void put_address(struct pack *p, unsigned field, const struct user_address *address)
+{
+	char text[USER_ADDRESS_BYTES_MAX];
+
+	put_bytes(p, field, text, user_address_format(address, text));
+}
+
+static void put_base64(struct pack *p, unsigned field, struct wire_slice text)
+{
+	size_t len = 0;
+
+	if (!base64_is_valid(text, &len))
+		len = 0; /* the caller's error; the gateway refuses an empty one */
+	put_tag(p, field, BYTES);
+	put_varint(p, len);
+	if (p->len <= p->room && len <= p->room - p->len &&
+	    !base64_decode(text, p->out + p->len, p->room - p->len, &len))
+		len = 0;
+	p->len += len;
+}
+
+size_t submission_request(uint8_t *out, size_t room, const struct chat_message *m,
+                          const struct uuid *user)
+{
+	const struct user_address whose = { .user = *user };
+	struct pack p = { .out = out, .room = room };
+	char id[UUID_TEXT_LEN];
+
+	uuid_format_case(&m->id, m->id_case, id);
+	put_bytes(&p, 1, id, sizeof(id));
+	put_address(&p, 2, &m->from);
+	put_address(&p, 3, &m->to);
+	put_bytes(&p, 4, m->key, sizeof(m->key));
+	put_base64(&p, 5, m->content);
+	put_tag(&p, 6, VARINT);
+	put_varint(&p, m->message_number);
+	put_address(&p, 7, &whose);
+	put_tag(&p, 100, VARINT);
+	put_varint(&p, (uint64_t)m->timestamp);
+	return p.len;
+}
+
+/* What the status alone tells; ERROR_CODE_COUNT: nothing. */
+static enum error_code code_of(int status)
+{
+	switch (status) {
+	case STATUS(SUCCESS):
+		return ERROR_NONE;
+	case STATUS(VALIDATION_ERROR):
+		return ERROR_INVALID_MESSAGE_FORMAT;
+	case STATUS(RATE_LIMITED):
+		return ERROR_RATE_LIMIT_WARNING;
+	case STATUS(USER_BLOCKED):
+		return ERROR_USER_BLOCKED;
+	case STATUS(DUPLICATE):
+		return ERROR_DUPLICATE_MESSAGE;
+	case STATUS(INTERNAL_ERROR):
+		return ERROR_KAFKA_FAILURE;
+	default:
+		return ERROR_CODE_COUNT;
+	}
+}
+
+static void copy_text(char out[SUBMISSION_TEXT_MAX], struct wire_slice text)
+{
+	size_t len = text.len < SUBMISSION_TEXT_MAX ? text.len : SUBMISSION_TEXT_MAX - 1;
+
+	if (!utf8_is_valid(text))
+		len = 0;
+	while (len < text.len && len > 0 && (text.at[len] & 0xc0) == 0x80)
+		len--; /* a cut inside a character goes before it */
+	if (len > 0)
+		memcpy(out, text.at, len);
+	out[len] = '\0';
+}
+
+bool submission_outcome_read(struct wire_slice bytes, struct submission_outcome *out)
+{
+	RESPONSE *r = construct__message_gateway__v1__submit_message_response__unpack(
+		NULL, bytes.len, bytes.at);
+	enum error_code named;
+
+	if (r == NULL)
+		return false;
+	*out = (struct submission_outcome){ .code = code_of((int)r->status) };
+	if (r->error != NULL && out->code != ERROR_NONE) {
+		named = error_code_by_name(wire_text(r->error->error_code));
+		if (named != ERROR_NONE)
+			out->code = named;
+		if (strcmp(r->error->error_message, error_code_text(out->code)) != 0)
+			copy_text(out->text, wire_text(r->error->error_message));
+	}
+	construct__message_gateway__v1__submit_message_response__free_unpacked(r, NULL);
+	return out->code != ERROR_CODE_COUNT;
 }

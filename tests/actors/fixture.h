@@ -28,8 +28,10 @@
 #include "actors/hub.h"
 #include "actors/relay.h"
 #include "actors/user_limiter.h"
+#include "io/grpc_client.h"
 #include "io/inbox.h"
 #include "io/log.h"
+#include "io/stack_routes.h"
 #include "io/store.h"
 #include "io/websocket.h"
 #include "wire/record.h"
@@ -155,6 +157,8 @@ static const struct cx_handler fake_handlers[] = {
 	RECORD(INBOX_SETTLE, struct inbox_settle_msg),
 	RECORD(INBOX_SETTLED, struct inbox_settled),
 	RECORD(INBOX_RECEIPTS_DONE, struct inbox_receipts_done_msg),
+	RECORD(INBOX_LEARN, struct inbox_learn_msg),
+	RECORD(INBOX_PRESENCE, struct inbox_presence_msg),
 	RECORD(GATEWAY_SUBMIT, struct gateway_submit_msg),
 	RECORD(GATEWAY_OUTCOME, struct gateway_outcome),
 	RECORD(LIMITER_IDLE, struct limiter_idle),
@@ -165,9 +169,22 @@ static const struct cx_handler fake_handlers[] = {
 	RECORD(HUB_CONFIRM, struct hub_confirm_msg),
 	RECORD(HUB_KICK, struct hub_kick_msg),
 	RECORD(HUB_KICKED, struct hub_kicked),
+	RECORD(HUB_LOOK, struct hub_look),
+	RECORD(HUB_LOOK_AT, struct hub_look_at_msg),
+	RECORD(HUB_KICK_NUMBER, struct hub_kick_number_msg),
+	RECORD(ROUTES_JOIN, struct routes_join_msg),
+	RECORD(ROUTES_LEAVE, struct routes_leave_msg),
+	RECORD(ROUTES_AGAIN, struct cx_msg),
+	RECORD(ROUTES_KICK, struct routes_kick_msg),
+	RECORD(ROUTES_GONE, struct routes_gone_msg),
 	RECORD(ACCOUNT_REQUEST, struct account_request_msg),
 	RECORD(ACCOUNT_ANSWER, struct account_answer),
 	RECORD(HASH_GATE_ENTERED, struct hash_gate_entered),
+	RECORD(GRPC_REQUEST, struct grpc_request_msg),
+	RECORD(GRPC_MEND, struct grpc_mend_msg),
+#ifdef FIXTURE_MORE /* of a test whose neighbours are not in this table */
+	FIXTURE_MORE
+#endif
 };
 
 #define FAKE_TYPE(type_name, cap)                           \
@@ -292,7 +309,7 @@ static void place_fakes(void)
 	relay.hubs[0] = fake_hub = fake();
 	relay.inboxes[0] = fake_inbox = fake();
 	relay.accounts[0] = fake_account = fake();
-	relay.log = fake_log = fake();
+	relay.logs[0] = fake_log = fake();
 	relay.log_reader = fake_log_reader = fake();
 	relay.store.reader = fake_reader = fake();
 	relay.store.writer = fake_writer = fake();
@@ -302,7 +319,13 @@ static void place_fakes(void)
 static void fixture_start(void)
 {
 	const struct cx_runtime_conf conf = {
-		.workers = 1, .offload_threads = 1, .offload_queue = 2, .watchdog_ms = 60000
+		.workers = 1,
+		.offload_threads = 1,
+		.offload_queue = 2,
+		.watchdog_ms = 60000,
+#ifdef FIXTURE_LOOP /* real adapters among the neighbours */
+		.loop = FIXTURE_LOOP,
+#endif
 	};
 
 	cx_log_setup(CX_ERROR, CX_LOG_TEXT);

@@ -260,6 +260,27 @@ Test(account, a_changed_password_leaves_the_asking_connection)
 	cr_assert_eq(expect_answer("changePasswordSuccess"), ACCOUNT_NOTHING);
 }
 
+Test(account, kicks_and_deletions_are_told_to_the_other_instances)
+{
+	const struct uuid user = uuid_of(1);
+
+	relay.routes[0] = fake();
+	change_up_to_the_write(70, STORE_OK);
+	cr_assert_eq(GOT(struct routes_kick_msg, take(relay.routes[0], ROUTES_KICK))->kick.what,
+	             HUB_KICK_OTHERS);
+	expect_answer("changePasswordSuccess");
+	cr_assert_eq(count_got(relay.routes[0], ROUTES_GONE), 0);
+	delete_account();
+	says(asked(fake_reader, STORE_SESSION_GET), STORE_OK);
+	write_asked(STORE_LIMIT_TAKE, STORE_OK);
+	user_is(STORE_USER_BY_ID, hash_of(OLD));
+	write_asked(STORE_USER_DELETE, STORE_OK);
+	cr_assert_eq(GOT(struct routes_kick_msg, take(relay.routes[0], ROUTES_KICK))->kick.what,
+	             HUB_KICK_ALL);
+	cr_assert(uuid_equal(
+		&GOT(struct routes_gone_msg, take(relay.routes[0], ROUTES_GONE))->user, &user));
+}
+
 Test(account, a_password_changed_by_another_sessions_token_ends_the_asking_one)
 {
 	change_up_to_the_write(71, STORE_OK);

@@ -272,3 +272,62 @@ Test(connection, a_push_before_which_nobody_knows_what_waits_is_read_for)
 	cr_assert_eq(count_got(ws, WS_SEND), 0);
 	take(fake_inbox, INBOX_READ);
 }
+
+/* ---- looks: what was not pushed ---- */
+
+static void look(uint32_t user, uint32_t within_ms)
+{
+	TELL(fake_hub, conn, HUB_LOOK, struct hub_look, NULL, .user = uuid_of(user),
+	     .within_ms = within_ms);
+	quiet();
+}
+
+static void reads_up_to(uint64_t next)
+{
+	ANSWER(take(fake_inbox, INBOX_READ), INBOX_ENTRIES, struct inbox_entries, NULL,
+	       .next = next);
+	quiet();
+}
+
+Test(connection, a_look_reads_on)
+{
+	log_in();
+	reads_up_to(10);
+	look(1, 0);
+	cr_assert_eq(GOT(struct inbox_read_msg, take(fake_inbox, INBOX_READ))->after, 10);
+}
+
+Test(connection, a_look_during_a_read_is_a_read_after_it)
+{
+	log_in();
+	look(1, 0); /* the read on its way may have been answered before what there is to see */
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 1);
+	reads_up_to(10);
+	push_entry(12, 10); /* 11 may be there by now */
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	reads_up_to(10);
+	reads_up_to(12); /* for the push, which came meanwhile */
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
+Test(connection, a_look_of_whom_it_was_before_is_nothing)
+{
+	log_in_as(1, 70);
+	reads_up_to(0);
+	look(2, 0);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
+Test(connection, a_look_of_all_is_spread_and_a_push_before_it_is_not_trusted)
+{
+	log_in();
+	reads_up_to(10);
+	look(1, 5000);
+	skip_ms(5100);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 1);
+	reads_up_to(10);
+	look(1, 5000);
+	push_entry(12, 10);
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 1);
+}

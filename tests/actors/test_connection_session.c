@@ -129,6 +129,56 @@ Test(connection_session, after_a_request_without_answer_the_session_is_in_doubt)
 	expect_closed(4401);
 }
 
+static void gap(uint32_t within_ms)
+{
+	TELL(fake_hub, conn, HUB_LOOK, struct hub_look, NULL, .user = uuid_of(1),
+	     .within_ms = within_ms, .after_gap = 1);
+	quiet();
+}
+
+Test(connection_session, closes_when_the_session_ended_while_kicks_were_not_heard)
+{
+	log_in_as(1, 70);
+	store_says(asked(70), STORE_OK, 1, 3600000);
+	gap(0);
+	skip_ms(1100);
+	store_says(asked(70), STORE_NOT_FOUND, 0, 0);
+	expect_closed(4401);
+}
+
+Test(connection_session, one_gap_after_the_other_does_not_put_off_the_question)
+{
+	log_in_as(1, 70);
+	store_says(asked(70), STORE_OK, 1, 3600000);
+	for (int i = 0; i < 12; i++) {
+		gap(10000);
+		skip_ms(1000);
+	}
+	asked(70);
+}
+
+Test(connection_session, an_answer_from_before_a_gap_settles_nothing)
+{
+	const struct got *old;
+
+	log_in_as(1, 70);
+	old = asked(70);
+	gap(0);
+	store_says(old, STORE_OK, 1, 3600000);
+	skip_ms(1100);
+	store_says(asked(70), STORE_NOT_FOUND, 0, 0);
+	expect_closed(4401);
+}
+
+Test(connection_session, a_look_for_one_user_asks_nothing_about_the_session)
+{
+	log_in_as(1, 70);
+	store_says(asked(70), STORE_OK, 1, 3600000);
+	TELL(fake_hub, conn, HUB_LOOK, struct hub_look, NULL, .user = uuid_of(1));
+	pass_ms(2000);
+	cr_assert_eq(questions(), 0);
+}
+
 Test(connection_session, is_closed_when_its_own_session_is_ended_by_its_request)
 {
 	log_in_as(1, 70);

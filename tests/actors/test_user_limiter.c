@@ -152,11 +152,11 @@ Test(user_limiter, a_store_that_never_answers_does_not_swallow_a_send)
 
 Test(user_limiter, a_full_log_is_tried_again_in_order)
 {
-	relay.log = spawn_at(&tight_fake_type, NULL);
+	relay.logs[0] = spawn_at(&tight_fake_type, NULL);
 	submit(1, 4);
 	open_with(10); /* all four go in one turn: one is taken, three are refused */
 	for (uint32_t i = 1; i <= 4; i++) {
-		struct got *g = take(relay.log, LOG_APPEND);
+		struct got *g = take(relay.logs[0], LOG_APPEND);
 		const struct uuid key = uuid_of(i);
 
 		cr_assert(uuid_equal(&GOT(struct log_append_msg, g)->key, &key));
@@ -169,14 +169,14 @@ Test(user_limiter, a_full_log_is_tried_again_in_order)
 
 Test(user_limiter, a_log_that_is_gone_fails_sends_at_the_deadline_and_later_ones_work)
 {
-	relay.log = CX_NOBODY;
+	relay.logs[0] = CX_NOBODY;
 	submit(1, 1);
 	open_with(10);
 	skip_ms(6000);
 	no_more_outcomes();
 	skip_ms(6100);
 	outcome(1, ERROR_KAFKA_FAILURE);
-	relay.log = fake_log;
+	relay.logs[0] = fake_log;
 	submit(2, 1);
 	log_says(append_of(2), LOG_OK);
 	outcome(2, ERROR_NONE);

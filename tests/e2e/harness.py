@@ -666,11 +666,16 @@ class T:
         self.suite, self.binary = suite_, suite_.binary
         self.clients, self.own = [], []
 
+    @property
+    def on_stack(self):
+        """The relay is several processes; there is no file to look into."""
+        return self.suite.stack is not None
+
     async def server(self, name="main"):
         return await self.suite.shared(name)
 
     async def private(self, _name="own", _args=(), **env):
-        s = Server(self.suite, _name, env)
+        s = self.suite.server_class(self.suite, _name, env)
         s.args = list(_args)
         self.own.append(s)
         return await s.start()
@@ -720,6 +725,7 @@ class Suite:
         self.slots = asyncio.Semaphore(slots)
         self.hashing = asyncio.Semaphore(4)
         self.servers, self.locks = {}, {}
+        self.server_class, self.stack = Server, None
         self.passed, self.failed, self.notes = 0, [], []
 
     def tmp_path(self, name):
@@ -731,7 +737,7 @@ class Suite:
         lock = self.locks.setdefault(name, asyncio.Lock())
         async with lock:
             if name not in self.servers:
-                s = Server(self, name, SHARED[name])
+                s = self.server_class(self, name, SHARED[name])
                 await s.start()
                 self.servers[name] = s
             return self.servers[name]

@@ -230,6 +230,8 @@ async def delete_rows(t):
     equal(await c.ask("deleteAccount", {"sessionToken": gone.user.token,
                                         "password": gone.user.password}, 60),
           {"type": "deleteAccountSuccess"}, "deleteAccount")
+    if t.on_stack:
+        return
     await s.stop()
     path = s.dir / "data" / "construct.db"
     check(rows_with(path, kept), "the other user is found by the same search")

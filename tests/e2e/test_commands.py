@@ -93,6 +93,22 @@ async def check_config(t):
         check(name in out + err, f"{name}={value!r}: the variable is named", out + err)
 
 
+@test("check-config --role names all that this role lacks, and takes what is whole")
+async def check_config_role(t):
+    code, out, err = await command(t, "check-config", "--role", "gateway", env={})
+    check(code == 78, "exit code", code, out + err)
+    for name in ("DATABASE_URL", "REDIS_URL", "KAFKA_ENABLED", "JWT_SECRET", "LOG_HASH_SALT"):
+        check(name in err, f"{name} is named", err)
+    check("DELIVERY_SECRET_KEY" not in err, "a gateway has no key for delivery events", err)
+    good = {"DATABASE_URL": "postgresql://u:pw-of-this-test@db/x", "REDIS_URL": "redis://r", "KAFKA_ENABLED": "true",
+            "KAFKA_BROKERS": "k:9092", "JWT_SECRET": "q8Zr2Lw0XvT5nKc7Jf4Yb1HdPs9MgEuA", "LOG_HASH_SALT": "q8Zr2Lw0XvT5nKc7"}
+    code, out, err = await command(t, "check-config", "--role", "gateway", env=good)
+    check(code == 0 and "HEALTH_PORT" in out and "KAFKA_CONSUMER_GROUP" not in out, "only what it uses is shown", code, out + err)
+    check("pw-of-this-test" not in out + err, "no secret is printed")
+    code, out, err = await command(t, "check-config", "--role", "nobody", env=good)
+    check(code == 2 and "usage" in err, "a role that is none", code, out + err)
+
+
 @test("a relay with a wrong variable does not start, and opens nothing")
 async def wrong_start(t):
     folder = t.suite.tmp_path("wrong")

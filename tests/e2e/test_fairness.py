@@ -38,6 +38,8 @@ async def flood(t):
         end.set()
         await asyncio.gather(*tasks, return_exceptions=True)
     check(busy > 0 and wrong > 0, "some were hashed, some were told to come later", busy, wrong)
+    if t.on_stack:
+        return
     db = sqlite3.connect(f"file:{s.dir}/data/construct.db?mode=ro", uri=True)
     rows = db.execute("select count(*) from limits").fetchone()[0]
     db.close()

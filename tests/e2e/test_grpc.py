@@ -6,6 +6,7 @@ import os
 import secrets
 import re
 import socket
+import time
 import urllib.request
 
 import grpc
@@ -95,6 +96,20 @@ async def submitted(t):
     equal(code, 0, "exit code")
 
 
+@test("the time is the client's when a submission brings it, else the gateway's", timeout=60)
+async def timestamps(t):
+    s, port = await started(t, "grpc-time")
+    a, b = await t.users(s, 2)
+    g = await Gateway.open(port)
+    for when in (-7, 0, 1_500_000_000):
+        await g.submit(a.user, b.user, client_timestamp=when)
+        equal((await b.take("message"))["payload"]["timestamp"], when, "as sent")
+    await g.submit(a.user, b.user)  # as stock clients do
+    at = (await b.take("message"))["payload"]["timestamp"]
+    check(abs(at - time.time()) < 30, "the gateway's clock", at)
+    await g.channel.close()
+
+
 @test("what the gateway refuses is a response with its status, not an error of gRPC", timeout=60)
 async def refused(t):
     s, port = await started(t, "grpc-refused", INBOX_MAX_MESSAGES="2")
@@ -112,7 +127,7 @@ async def refused(t):
         _, r = await g.submit(a.user, b.user, **over)
         equal(g.said(r), ("VALIDATION_ERROR", code), f"{over}"[:80])
         check(r.error.error_message, "a text for people", r)
-    _, r = await g.submit(a.user, b.user, to=f"{b.user.id}@{DOMAIN}", ciphertext=os.urandom(74_000))
+    _, r = await g.submit(a.user, b.user, to=f"{b.user.id}@{DOMAIN}", ciphertext=os.urandom(74_817))
     equal(g.said(r), ("SUCCESS", ""), "the largest, to a user of this domain")
     _, r = await g.submit(a.user, b.user)
     _, r = await g.submit(a.user, b.user)

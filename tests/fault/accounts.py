@@ -59,6 +59,19 @@ async def register(port, name, rng=random, ssl=None):
     return Account(name, payload["userId"], payload["sessionToken"])
 
 
+async def login(port, account):
+    """A new session token, or None when that is not possible now."""
+    conn = await wsclient.dial(port)
+    try:
+        answer = await conn.ask("login", {"username": account.name, "password": PASSWORD},
+                                "loginSuccess", timeout=30)
+    except ConnectionError:
+        return None
+    finally:
+        conn.close()
+    return answer["payload"].get("sessionToken")
+
+
 async def register_many(port, count, rng, prefix="fault", at_once=4, ssl=None):
     """`count` accounts; hashing is costly on the server, so a few at a time."""
     gate = asyncio.Semaphore(at_once)

@@ -67,7 +67,7 @@ class Message:
         """Attempts that can be the accepted one, in order; [] when none is for certain."""
         candidates = []
         for a in self.attempts:
-            if a.answer is None or a.answer == "accepted":
+            if a.answer is None or a.answer == "accepted" or a.answer in UNCERTAIN:
                 candidates.append(a)
             if a.answer in OK:
                 return candidates
@@ -169,7 +169,7 @@ class Checker:
                 self.bad("accepted_twice", "accepted although it had been accepted", msg.key)
         elif answer == "DUPLICATE_MESSAGE":
             self.stats["duplicates"] += 1
-            if not any(a.answer is None or a.answer in OK for a in earlier):
+            if not any(a.answer is None or a.answer in OK + UNCERTAIN for a in earlier):
                 self.bad("false_duplicate", "no earlier send can have been accepted", msg.key)
 
     def on_recv(self, ev):

@@ -277,7 +277,16 @@ def bad_session():
             .add("refused", c=3, code="INVALID_TOKEN"))
 
 
-GOOD = [good_plain, good_in_flight, good_kill, good_withheld, good_second_connection,
+def good_written_though_refused():
+    """KAFKA_FAILURE may be an answer that did not come; m1 was written where it was sent first."""
+    s = base().send(1, "m1").error(1, "m1", "KAFKA_FAILURE").send(1, "m2").accepted(1, "m2")
+    s.recv(2, "m1").recv(2, "m2").send(1, "m1").error(1, "m1")
+    s.send(1, "m3").error(1, "m3", "KAFKA_FAILURE").send(1, "m4").accepted(1, "m4")
+    return s.recv(2, "m3").recv(2, "m4").send(1, "m3").accepted(1, "m3")
+
+
+GOOD = [good_plain, good_written_though_refused, good_in_flight, good_kill, good_withheld,
+        good_second_connection,
         good_refused_then_sent_again, good_same_id, good_probe, good_broken_ack]
 
 BAD = {

@@ -16,6 +16,7 @@ one event loop, so the order of the lines is the order in which things were seen
   ackerr     c m code                       an error with the messageId of an acknowledgement
   ping/pong  c p                            protocol ping p written / its pong read
   delivered  c m                            `ack delivered` was read
+  login      u                              a new session, by password
   kill, term, start, exit, end              the process, and the end of the run
 """
 import hashlib

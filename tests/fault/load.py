@@ -15,6 +15,7 @@ import wsclient
 WINDOW = 8       # unanswered sends of a user
 FRIENDS = 5      # most messages go to these, so that order has something to break
 RETRY_SECS = 0.5  # after an error
+SESSION_GONE = ("sessionExpired", "INVALID_TOKEN")
 
 
 class Habits:
@@ -26,6 +27,7 @@ class Habits:
         self.withhold = 0.15      # share of messages not acknowledged at first
         self.late = 0.15          # share acknowledged after a while
         self.pause = 0.15         # seconds between two steps of a user, mean
+        self.logs_in = False      # with his password, when his session is gone
         self.sync_every = None    # seconds between pings that confirm acknowledgements
         self.stopped = False
 
@@ -273,11 +275,19 @@ class User:
                 if session in self.sessions:
                     return session
                 conn.abort()
+                if crowd.habits.logs_in and session.refusal in SESSION_GONE:
+                    await self.log_in()
             except (OSError, wsclient.DialError, asyncio.TimeoutError):
                 if conn:
                     conn.abort()
             await asyncio.sleep(crowd.rng.uniform(0.02, 0.1))
         return None
+
+    async def log_in(self):
+        token = await accounts.login(self.crowd.server.port, self.account)
+        if token:
+            self.account.token = token
+            self.crowd.hist.add("login", u=self.number)
 
     async def live(self):
         while not self.crowd.habits.stopped:

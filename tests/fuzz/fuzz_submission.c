@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(s.ciphertext_len > 0 && s.ciphertext_len <= SUBMISSION_CONTENT_BYTES_MAX);
 		last = s.ciphertext[s.ciphertext_len - 1];
 		(void)last;
+		CHECK(s.has_timestamp || s.message.timestamp == 0);
 	}
 	submission_free(&s);
 	CHECK(submission_response(out, code, NULL) <= sizeof(out));

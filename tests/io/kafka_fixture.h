@@ -62,6 +62,7 @@ static struct kafka_producer_conf producer_conf;
 static struct kafka_consumer_conf consumer_confs[PROBES];
 static struct cx_runtime *rt;
 static struct cx_ref probes[PROBES], producer, consumers[PROBES];
+static void (*spawn_more)(void); /* threads of the test's own: before the runtime starts */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
 static struct event *events;
@@ -285,6 +286,8 @@ static inline void start(unsigned with)
 			                              &consumers[i]),
 			             CX_OK);
 	}
+	if (spawn_more != NULL)
+		spawn_more();
 	cr_assert_eq(cx_runtime_start(rt), CX_OK);
 }
 

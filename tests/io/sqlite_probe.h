@@ -118,7 +118,7 @@ static inline void start(void)
 	f.settings.partition_count = 1;
 	cr_assert_eq(cx_runtime_spawn(rt, &sqlite_writer_type, &settings, 0, &writer), CX_OK);
 	cr_assert_eq(cx_runtime_spawn(rt, &sqlite_reader_type, &settings, 0, &reader), CX_OK);
-	store = (struct store){ reader, writer };
+	store = (struct store){ .reader = reader, .writer = writer };
 	cr_assert_eq(cx_runtime_start(rt), CX_OK);
 }
 

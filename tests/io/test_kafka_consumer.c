@@ -320,6 +320,29 @@ Test(kafka_consumer, reads_again_from_where_it_is_sent_back_to)
 	expect_committed(10);
 }
 
+/* As in a topic that was made anew: what we remember lies behind its end, its records before that. */
+Test(kafka_consumer, reads_a_topic_from_its_start_when_it_ends_before_where_we_were)
+{
+	struct event place;
+	int64_t from = 0;
+
+	prepare(1);
+	start(WITH_PRODUCER | WITH_CONSUMER);
+	produce_all(0, 60, 1, 50);
+	event_taken = 0;
+	while (from < 60)
+		place = *expect_records(&from);
+	is_done_at_once = false;
+	place.next_offset = 1000;
+	run(say_seek, &place);
+	cr_assert_eq(next(KAFKA_ASSIGNED)->next_offset, 1000);
+	place = *next(KAFKA_ASSIGNED);
+	cr_assert_eq(place.next_offset, 0);
+	for (from = 0; from < 60;)
+		cr_assert_eq(expect_records(&from)->epoch, place.epoch);
+	expect_committed(0);
+}
+
 Test(kafka_consumer, can_be_sent_back_while_it_is_paused)
 {
 	struct event place;

@@ -159,4 +159,7 @@ Test(redis_sub, pushes_over_the_mailbox_are_dropped_and_counted)
 	while (redis_bench_comes(300))
 		got += redis_bench_next().type == REDIS_PUSH;
 	cr_assert_eq(got, f.pushes);
+	cr_assert(redis_bench_comes(14000), "the subscriber is told that it has missed some");
+	cr_assert_eq(redis_bench_next().type, (uint32_t)REDIS_SUBSCRIBED);
+	cr_assert_not(redis_bench_comes(2500), "once");
 }

@@ -202,6 +202,8 @@ Test(redis_tls, an_authority_that_cannot_be_read_ends_the_adapter)
 {
 	bench.conf.ca_file = "/nonexistent/ca.pem";
 	redis_bench_start(&bench);
-	redis_bench_ask(&bench, 1, 5000, "SET k v");
-	cr_assert_eq(redis_bench_next().err, CX_EGONE);
+	/* it may have ended before it is asked */
+	if (redis_bench_try(&bench, 1, 5000, "SET k v") == CX_OK)
+		cr_assert_eq(redis_bench_next().err, CX_EGONE);
+	cr_assert_eq(redis_bench_try(&bench, 1, 5000, "SET k v"), CX_EGONE);
 }

@@ -185,6 +185,25 @@ Test(stack_store_faults, a_stopped_backend_costs_the_deadline)
 	cr_assert_eq(ask_any(STORE_SESSION_GET), STORE_OK);
 }
 
+/* Messages wait for it: a queue of them must not wait for each. */
+Test(stack_store_faults,
+     of_a_postgres_that_does_not_answer_only_the_first_look_for_a_user_waits)
+{
+	const struct store_op exists = case_user_op(STORE_USER_EXISTS, 1, "");
+	int64_t began_ms;
+
+	make_anna();
+	until_ok(exists, NULL);
+	postgres_server_signal(&bench.pg, SIGSTOP);
+	cr_assert_eq(store_do(exists, NULL).outcome, STORE_FAILED);
+	began_ms = case_wall_ms();
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(store_do(exists, NULL).outcome, STORE_FAILED);
+	cr_assert_lt(case_wall_ms() - began_ms, bench.store_conf.timeout_ms);
+	postgres_server_signal(&bench.pg, SIGCONT);
+	until_ok(exists, NULL);
+}
+
 Test(stack_store_faults, a_redis_that_takes_no_writes_is_not_healthy_and_no_limit_passes)
 {
 	const struct store_op ping = { .what = STORE_PING };

@@ -236,49 +236,10 @@ Test(config, database_url_names_a_file_or_postgres)
 	refuses("REDIS_URL", "memcached://x");
 }
 
-Test(config, production_backends_need_their_secrets)
+Test(config, urls_and_files_that_do_not_exist_or_mean_nothing_are_refused)
 {
-	struct config c;
-
-	setenv("DATABASE_URL", "postgresql://u:p@db/construct", 1);
-	cr_assert_eq(load(&c), 3);
-	cr_assert(says("JWT_SECRET:") && says("LOG_HASH_SALT:") &&
-	          says("DELIVERY_SECRET_KEY:"));
-	cr_assert(!says("u:p@db"));
-	config_free(&c);
-
-	setenv("JWT_SECRET", GOOD_SECRET, 1);
-	setenv("LOG_HASH_SALT", GOOD_SECRET, 1);
-	setenv("DELIVERY_SECRET_KEY", GOOD_HEX, 1);
-	cr_assert(load(&c) == 0, "%s", text);
-	cr_assert(!c.embedded);
-	cr_assert_null(c.db_path);
-	cr_assert(secrets_load(&c, stderr) == 0);
-	config_free(&c);
-}
-
-Test(config, role_all_says_what_is_not_in_this_build)
-{
-	struct config c;
-	FILE *err;
-
-	setenv("DATABASE_URL", "postgresql://u:p@db/construct", 1);
-	setenv("REDIS_URL", "rediss://cache", 1);
-	setenv("KAFKA_ENABLED", "true", 1);
-	setenv("KAFKA_BROKERS", "k:9092", 1);
-	setenv("JWT_SECRET", GOOD_SECRET, 1);
-	setenv("LOG_HASH_SALT", GOOD_SECRET, 1);
-	setenv("DELIVERY_SECRET_KEY", GOOD_HEX, 1);
-	cr_assert(load(&c) == 0, "%s", text);
-	cr_assert_eq(c.delivery_ack_mode, CONFIG_ACK_KAFKA);
-	free(text);
-	err = open_memstream(&text, &text_len);
-	cr_assert_eq(config_check_role(&c, "all", err), 3);
-	cr_assert_eq(config_check_role(&c, "echo", err), 0);
-	fclose(err);
-	cr_assert(says("not in this build yet: DATABASE_URL") && says("REDIS_URL") &&
-	          says("KAFKA_ENABLED"));
-	config_free(&c);
+	refuses("MESSAGE_GATEWAY_URL", "ftp://x");
+	refuses("KAFKA_SSL_CA_FILE", "/nowhere/ca.pem");
 }
 
 Test(config, kafka_settings_must_fit_together)
@@ -464,7 +425,7 @@ Test(config, values_are_shown_without_secrets)
 	cr_assert(load(&c) == 0);
 	free(text);
 	out = open_memstream(&text, &text_len);
-	config_print_values(&c, out);
+	config_print_values(&c, P_EVERY, out);
 	fclose(out);
 	cr_assert(says("9999") && says("JWT_SECRET") && !says(GOOD_SECRET));
 	config_free(&c);

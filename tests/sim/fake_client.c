@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A client and its socket in one actor.  It sends with several in flight, acknowledges what it gets, now
- * and then breaks its connection, sends again what has no answer, and judges every frame. */
+/* A device of a user and its socket in one actor.  It sends with several in flight, acknowledges what it
+ * gets, now and then breaks its connection, sends again what has no answer (to it or another device
+ * of the user), and judges every frame.  All but a user's first stay away for a while sometimes. */
 #include <string.h>
 
-#include "actors/account.h"
 #include "actors/connection.h"
 #include "io/websocket_internal.h"
+#include "sim/judge.h"
 #include "sim/world.h"
 #include "wire/client_frame.h"
 #include "wire/server_frame.h"
@@ -13,17 +14,22 @@
 #define TICK_MS 4
 #define CUT_ONE_IN 120 /* ticks */
 #define ANSWER_MAX_MS 15100
+#define AWAY_MAX_MS 100 /* after a break; of the one that was displaced, at least AWAY_MIN_MS */
+#define AWAY_MIN_MS 10
 
 struct client {
 	struct user *user;
-	uint32_t number;
+	uint32_t number, device;
 	struct cx_ref connection;
 	uint32_t gen; /* of the connection; handles of older ones are stale */
 	bool is_open, is_live;
+	bool is_displaced; /* told so: the close comes next */
 	bool is_calm; /* connected anew since the faults ended: what was not acknowledged comes again */
-	uint32_t open;       /* sends without an answer */
-	uint64_t last_entry; /* id of the last message on this connection */
+	uint32_t open; /* sends without an answer */
+	uint64_t away_until_ms;
 	uint64_t credit;
+	uint64_t pings;                       /* sent so far, over all connections */
+	uint64_t ping_of[CLIENTS][SENDS_MAX]; /* the one behind an acknowledgement; 0: none */
 	struct cx_timer tick;
 };
 
@@ -32,7 +38,8 @@ struct client {
 static void to_connection(struct cx_ctx *ctx, struct client *c, struct cx_msg *msg)
 {
 	if (cx_send_reserved(ctx, c->connection, msg) != CX_OK && c->is_open)
-		world_broken("client %u: its connection ended by itself", c->number);
+		world_broken("client %u/%u: its connection ended by itself", c->number,
+		             c->device);
 }
 
 static void send_frame(struct cx_ctx *ctx, struct client *c, const uint8_t *bytes, size_t len)
@@ -46,7 +53,7 @@ static void send_frame(struct cx_ctx *ctx, struct client *c, const uint8_t *byte
 static void open_connection(struct cx_ctx *ctx, struct client *c)
 {
 	const struct ws_connection_conf conf = {
-		.handle = { .adapter = cx_self(ctx), .index = c->number, .gen = ++c->gen },
+		.handle = { .adapter = cx_self(ctx), .index = c->device, .gen = ++c->gen },
 		.context = &sim_relay,
 		.window_bytes = sim_relay.window_bytes,
 	};
@@ -57,9 +64,10 @@ static void open_connection(struct cx_ctx *ctx, struct client *c)
 	                   &c->connection) == CX_OK);
 	c->is_open = true;
 	c->is_live = false;
+	c->is_displaced = false;
 	c->open = 0;
 	c->credit = 0;
-	c->last_entry = 0;
+	judge_opened(c->number, c->device, cx_now_ms(ctx));
 	send_frame(ctx, c, frame, client_frame_connect(frame, sizeof(frame), wire_text(token)));
 }
 
@@ -70,16 +78,19 @@ static void lose_connection(struct cx_ctx *ctx, struct client *c)
 
 	m->code = 1006;
 	c->is_open = false;
+	judge_lost(c->number, c->device);
 	to_connection(ctx, c, &m->hdr);
 	for (uint32_t n = 0; n < c->user->next; n++) {
 		struct sent *s = &c->user->sent[n];
 
-		s->is_unknown = s->is_unknown || s->is_open;
+		if (!s->is_open || s->by != c->device)
+			continue;
+		s->is_unknown = true;
 		s->is_open = false;
 	}
-	for (uint32_t from = 0; from < CLIENTS; from++)
-		for (uint32_t n = 0; n < SENDS_MAX; n++)
-			c->user->got[from][n].ping = 0;
+	memset(c->ping_of, 0, sizeof(c->ping_of));
+	if (world.is_faulty && c->device > 0)
+		c->away_until_ms = cx_now_ms(ctx) + cx_random(ctx) % AWAY_MAX_MS;
 }
 
 static void send_message(struct cx_ctx *ctx, struct client *c, uint32_t number)
@@ -97,6 +108,7 @@ static void send_message(struct cx_ctx *ctx, struct client *c, uint32_t number)
 	uint8_t frame[1024];
 
 	s->is_open = true;
+	s->by = (uint8_t)c->device;
 	s->is_unknown = false;
 	s->since_ms = cx_now_ms(ctx);
 	c->open++;
@@ -113,22 +125,17 @@ static void send_more(struct cx_ctx *ctx, struct client *c)
 			send_message(ctx, c, n);
 		return;
 	}
-	while (c->open < IN_FLIGHT && c->user->next < SENDS_MAX && world.is_faulty &&
+	while (c->open < IN_FLIGHT && c->user->next < SENDS_MAX - 1 && world.is_faulty &&
 	       cx_random(ctx) % 3 == 0)
 		send_message(ctx, c, c->user->next++);
+	if (!world.is_last_wanted || world.last_sender != c->number)
+		return;
+	world.is_last_wanted = false;
+	world.last_number = c->user->next++;
+	send_message(ctx, c, world.last_number);
 }
 
 /* ---- frames from the relay ---- */
-
-static void check_answer_order(struct client *c, uint32_t number)
-{
-	for (uint32_t n = 0; n < number; n++)
-		if (c->user->sent[n].is_open &&
-		    world_recipient(c->number, n) == world_recipient(c->number, number) &&
-		    c->user->sent[n].since_ms <= c->user->sent[number].since_ms)
-			world_broken("client %u: the answer to %u overtook that to %u",
-			             c->number, number, n);
-}
 
 static void on_answer(struct client *c, const struct uuid *id, bool is_accepted)
 {
@@ -140,11 +147,11 @@ static void on_answer(struct client *c, const struct uuid *id, bool is_accepted)
 		return;
 	}
 	s = &c->user->sent[number];
-	if (!s->is_open) {
+	if (!s->is_open || s->by != c->device) {
 		world_broken("client %u: a second answer to %u", c->number, number);
 		return;
 	}
-	check_answer_order(c, number);
+	judge_answer(c->number, c->device, number);
 	s->is_open = false;
 	c->open--;
 	s->is_unknown = !is_accepted;
@@ -156,76 +163,40 @@ static void on_answer(struct client *c, const struct uuid *id, bool is_accepted)
 	world.accepted++;
 }
 
-static void acknowledge(struct cx_ctx *ctx, struct client *c, const struct uuid *id,
-                        struct got *got)
+static void acknowledge(struct cx_ctx *ctx, struct client *c, const struct uuid *id)
 {
 	const struct client_acknowledge ack = { .id = *id, .status = wire_text("delivered") };
 	struct ws_ping_in *ping = CX_MSG_NEW(ctx, WS_PING, struct ws_ping_in);
+	uint32_t sender, number;
 	uint8_t frame[256];
 
+	cx_assert(world_message_of(id, &sender, &number));
+	c->user->got[sender][number].is_acknowledged = true;
 	send_frame(ctx, c, frame, client_frame_acknowledge(frame, sizeof(frame), &ack));
-	got->ping = ++c->user->pings;
-	ping->hdr.buf = cx_buf_copy(&got->ping, sizeof(got->ping));
+	c->ping_of[sender][number] = ++c->pings;
+	ping->hdr.buf = cx_buf_copy(&c->pings, sizeof(c->pings));
 	to_connection(ctx, c, &ping->hdr);
 }
 
-/* What is older and was never received comes first. */
-static void check_nothing_skipped(const struct client *c, const struct entry *e)
+static void on_message(struct cx_ctx *ctx, struct client *c, const struct uuid *id)
 {
-	uint32_t sender, number;
-
-	for (const struct entry *old = world.entries; old != e; old++)
-		if (old->kind == RECORD_MESSAGE && !old->is_gone &&
-		    uuid_equal(&old->owner, &c->user->id) &&
-		    world_message_of(&old->key, &sender, &number) &&
-		    !c->user->got[sender][number].is_received)
-			world_broken("client %u: entry %llu came before %llu", c->number,
-			             (unsigned long long)e->id, (unsigned long long)old->id);
-}
-
-static void on_message(struct cx_ctx *ctx, struct client *c, const struct chat_message *m)
-{
-	const struct entry *e = world_entry(&m->id);
-	uint32_t sender, number;
-	struct got *got;
-
-	if (!world_message_of(&m->id, &sender, &number) || e == NULL ||
-	    world_recipient(sender, number) != c->number) {
-		world_broken("client %u: a message that is not for it or not durable",
-		             c->number);
-		return;
-	}
-	got = &c->user->got[sender][number];
-	if (got->is_confirmed)
-		world_broken("client %u: %u/%u came after its confirmed acknowledgement",
-		             c->number, sender, number);
-	if (e->id <= c->last_entry)
-		world_broken("client %u: entry %llu after %llu on one connection", c->number,
-		             (unsigned long long)e->id, (unsigned long long)c->last_entry);
-	check_nothing_skipped(c, e);
-	c->last_entry = e->id;
-	world.received += !got->is_received;
-	got->is_received = true;
+	if (!judge_message(c->number, c->device, id, cx_now_ms(ctx)) || world.is_last)
+		return; /* the last one is acknowledged when all have it */
 	if (!world.is_faulty || cx_random(ctx) % 4 > 0) /* else it comes again another time */
-		acknowledge(ctx, c, &m->id, got);
+		acknowledge(ctx, c, id);
 }
 
-static void on_delivered(struct client *c, const struct uuid *id)
+static void acknowledge_last(struct cx_ctx *ctx, struct client *c)
 {
-	uint32_t sender, number;
-	const struct entry *e = world_entry(id);
+	const uint32_t from = world.last_sender, n = world.last_number;
+	const struct uuid id = world_message_id(from, n);
 
-	if (!world_message_of(id, &sender, &number) || sender != c->number || e == NULL ||
-	    !e->is_gone) {
-		world_broken("client %u: `delivered` for what was not settled", c->number);
-		return;
-	}
-	world.reported += !c->user->sent[number].is_reported;
-	c->user->sent[number].is_reported = true;
-	world.users[world_recipient(sender, number)].got[sender][number].is_confirmed = true;
+	if (world_recipient(from, n) == c->number && c->user->devices[c->device].got[from][n] &&
+	    !c->user->got[from][n].is_acknowledged && judge_all_got(from, n))
+		acknowledge(ctx, c, &id);
 }
 
-static void on_pong(struct client *c, const uint8_t *bytes, size_t len)
+static void on_pong(struct cx_ctx *ctx, struct client *c, const uint8_t *bytes, size_t len)
 {
 	uint64_t ping = 0;
 
@@ -233,19 +204,33 @@ static void on_pong(struct client *c, const uint8_t *bytes, size_t len)
 	memcpy(&ping, bytes, len);
 	for (uint32_t from = 0; from < CLIENTS; from++)
 		for (uint32_t n = 0; n < SENDS_MAX; n++) {
-			struct got *got = &c->user->got[from][n];
-
-			if (got->ping == 0 || got->ping > ping)
+			if (c->ping_of[from][n] == 0 || c->ping_of[from][n] > ping)
 				continue;
-			got->ping = 0;
-			got->is_confirmed = true;
+			c->ping_of[from][n] = 0;
+			judge_confirmed(c->number, from, n, cx_now_ms(ctx));
 		}
+}
+
+static void on_error_frame(struct client *c, const struct server_frame *f)
+{
+	uint32_t sender, number;
+	struct uuid id;
+
+	if (f->error.message_id.at == NULL && f->error.code == ERROR_TOO_MANY_CONNECTIONS) {
+		c->is_displaced = true;
+		return;
+	}
+	if (f->error.message_id.at == NULL || !uuid_parse(f->error.message_id, &id, NULL))
+		world_broken("client %u: an error about nothing", c->number);
+	else if (f->error.code != ERROR_SERVER_ERROR)
+		on_answer(c, &id, f->error.code == ERROR_DUPLICATE_MESSAGE);
+	else if (world_message_of(&id, &sender, &number) && sender != c->number)
+		c->ping_of[sender][number] = 0; /* the acknowledgement failed */
 }
 
 static void on_frame(struct cx_ctx *ctx, struct client *c, const uint8_t *bytes, size_t len)
 {
 	struct server_frame f;
-	struct uuid id;
 
 	if (!server_frame_decode(bytes, len, &f)) {
 		world_broken("client %u: a frame that is none", c->number);
@@ -260,26 +245,19 @@ static void on_frame(struct cx_ctx *ctx, struct client *c, const uint8_t *bytes,
 	switch (f.type) {
 	case SERVER_CONNECT_SUCCESS:
 		c->is_live = true;
+		judge_live(c->number, c->device, cx_now_ms(ctx));
 		break;
 	case SERVER_MESSAGE:
-		on_message(ctx, c, &f.message);
+		on_message(ctx, c, &f.message.id);
 		break;
 	case SERVER_ACK:
 		if (f.ack.status == ACK_DELIVERED)
-			on_delivered(c, &f.ack.id);
+			judge_delivered(c->number, c->device, &f.ack.id, cx_now_ms(ctx));
 		else
 			on_answer(c, &f.ack.id, true);
 		break;
 	case SERVER_ERROR:
-		if (f.error.message_id.at == NULL || !uuid_parse(f.error.message_id, &id, NULL))
-			world_broken("client %u: an error about nothing", c->number);
-		else if (f.error.code == ERROR_SERVER_ERROR) { /* of an acknowledgement */
-			uint32_t sender, number;
-
-			if (world_message_of(&id, &sender, &number) && sender != c->number)
-				c->user->got[sender][number].ping = 0;
-		} else
-			on_answer(c, &id, f.error.code == ERROR_DUPLICATE_MESSAGE);
+		on_error_frame(c, &f);
 		break;
 	default:
 		world_broken("client %u: an unexpected frame", c->number);
@@ -300,7 +278,7 @@ static void on_send(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	if (!is_current(c, m->gen))
 		return; /* it was on its way when the connection broke */
 	if (m->kind == WS_OUT_PONG)
-		on_pong(c, bytes, m->len);
+		on_pong(ctx, c, bytes, m->len);
 	else
 		on_frame(ctx, c, bytes, m->len);
 	if (m->kind == WS_INBOX)
@@ -316,7 +294,13 @@ static void on_control(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	if (!is_current(c, m->gen))
 		return;
 	if (m->what == WS_CONTROL_CLOSE) {
+		if (c->is_displaced != (m->code == 4409))
+			world_broken("client %u: closed with %u", c->number, m->code);
+		if (m->code == 4409)
+			judge_displaced(c->number, c->device);
 		lose_connection(ctx, c);
+		if (m->code == 4409 && c->away_until_ms < cx_now_ms(ctx) + AWAY_MIN_MS)
+			c->away_until_ms = cx_now_ms(ctx) + AWAY_MIN_MS;
 		return;
 	}
 	pong = CX_MSG_NEW(ctx, WS_PONG, struct ws_pong_in);
@@ -334,7 +318,7 @@ static void on_consumed(struct cx_ctx *ctx, void *state, const struct cx_msg *ms
 static void check_answers_come(struct cx_ctx *ctx, struct client *c)
 {
 	for (uint32_t n = 0; n < c->user->next; n++)
-		if (c->user->sent[n].is_open &&
+		if (c->user->sent[n].is_open && c->user->sent[n].by == c->device &&
 		    cx_now_ms(ctx) - c->user->sent[n].since_ms > ANSWER_MAX_MS)
 			world_broken("client %u: no answer to %u in 15 s", c->number, n);
 }
@@ -358,7 +342,8 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)msg;
 	cx_timer_arm(ctx, &c->tick, 1 + cx_random(ctx) % TICK_MS, TIMER_A);
 	if (!c->is_open) {
-		open_connection(ctx, c);
+		if (world_wants(c->number, c->device) && cx_now_ms(ctx) >= c->away_until_ms)
+			open_connection(ctx, c);
 		return;
 	}
 	if (world.is_faulty ? cx_random(ctx) % CUT_ONE_IN == 0 : !c->is_calm) {
@@ -368,10 +353,13 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		return;
 	}
 	check_answers_come(ctx, c);
+	judge_connections(c->number, cx_now_ms(ctx));
 	if (cx_random(ctx) % 2 == 0)
 		give_credit(ctx, c);
 	if (c->is_live)
 		send_more(ctx, c);
+	if (world.is_last && !world.is_last_wanted)
+		acknowledge_last(ctx, c);
 }
 
 static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
@@ -379,6 +367,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	struct client *c = state;
 
 	c->number = ((const struct fake_client_conf *)conf)->number;
+	c->device = ((const struct fake_client_conf *)conf)->device;
 	c->user = &world.users[c->number];
 	cx_timer_arm(ctx, &c->tick, cx_random(ctx) % TICK_MS, TIMER_A);
 	return CX_OK;
@@ -400,38 +389,4 @@ const struct cx_actor_type fake_client_type = {
 	.start = start,
 	.handlers = handlers,
 	.handler_count = CX_COUNTOF(handlers),
-};
-
-/* ---- the account actor ---- */
-
-static void on_request(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
-{
-	struct account_answer *m = CX_MSG_NEW(ctx, ACCOUNT_ANSWER, struct account_answer);
-	struct client_frame f;
-	const struct user *user;
-	uint8_t frame[256];
-
-	(void)state;
-	cx_assert(client_frame_decode(cx_buf_bytes(msg->buf), cx_buf_len(msg->buf), &f) ==
-	                  ERROR_NONE &&
-	          f.type == CLIENT_CONNECT);
-	user = &world.users[f.session.session_token.at[0] - '0'];
-	m->user = user->id;
-	m->jti = user->id;
-	m->effect = ACCOUNT_AUTHENTICATED;
-	m->hdr.buf = cx_buf_copy(frame, server_frame_connected(frame, sizeof(frame), &user->id,
-	                                                       wire_text("somebody")));
-	cx_reply(ctx, msg, &m->hdr);
-}
-
-static const struct cx_handler account_handlers[] = {
-	CX_ON(ACCOUNT_REQUEST, struct account_request_msg, on_request),
-};
-
-const struct cx_actor_type fake_account_type = {
-	.name = "fake_account",
-	.mailbox_cap = 64,
-	.placement = CX_PLACE_IO,
-	.handlers = account_handlers,
-	.handler_count = CX_COUNTOF(account_handlers),
 };

@@ -77,10 +77,11 @@ static void on_receipts_done(struct cx_ctx *ctx, void *state, const struct cx_ms
 
 /* ---- the commit ---- */
 
-static struct entry *store_entry(enum record_kind kind, const struct pending *p,
-                                 int64_t wall_ms)
+static void store_entry(struct cx_ctx *ctx, enum record_kind kind, const struct pending *p,
+                        const struct uuid *about)
 {
 	struct entry *e = &world.entries[world.entry_count++];
+	uint32_t sender, number;
 
 	cx_assert(world.entry_count < ENTRIES_MAX && cx_buf_len(p->frame) <= sizeof(e->frame));
 	*e = (struct entry){ .owner = p->owner,
@@ -88,11 +89,17 @@ static struct entry *store_entry(enum record_kind kind, const struct pending *p,
 		             .key = p->key,
 		             .key_case = p->key_case,
 		             .id = ++world.last_id,
-		             .wall_ms = wall_ms,
+		             .wall_ms = cx_wall_ms(ctx),
+		             .made_ms = cx_now_ms(ctx),
+		             .about = *about,
 		             .kind = kind,
 		             .frame_len = (uint32_t)cx_buf_len(p->frame) };
 	memcpy(e->frame, cx_buf_bytes(p->frame), e->frame_len);
-	return e;
+	cx_assert(world_message_of(about, &sender, &number));
+	if (kind == RECORD_MESSAGE)
+		world.message_at[sender][number] = world.entry_count;
+	else
+		world.receipt_at[sender][number] = world.entry_count;
 }
 
 static struct entry *live_entry(const struct uuid *owner, uint64_t id)
@@ -104,7 +111,7 @@ static struct entry *live_entry(const struct uuid *owner, uint64_t id)
 	return NULL;
 }
 
-static void apply_settle(const struct pending *p, int64_t wall_ms)
+static void apply_settle(struct cx_ctx *ctx, const struct pending *p)
 {
 	struct entry *e = live_entry(&p->owner, p->ref);
 	struct pending receipt = { .owner = p->peer, .peer = p->owner, .frame = p->frame };
@@ -113,17 +120,17 @@ static void apply_settle(const struct pending *p, int64_t wall_ms)
 		return;
 	e->is_gone = true;
 	if (p->frame != NULL)
-		store_entry(RECORD_RECEIPT, &receipt, wall_ms);
+		store_entry(ctx, RECORD_RECEIPT, &receipt, &e->about);
 }
 
-static enum log_outcome apply(const struct pending *p, int64_t wall_ms)
+static enum log_outcome apply(struct cx_ctx *ctx, const struct pending *p)
 {
 	if (p->kind == APPEND) {
 		if (world_entry(&p->key) != NULL)
 			return LOG_DUPLICATE;
-		store_entry(RECORD_MESSAGE, p, wall_ms);
+		store_entry(ctx, RECORD_MESSAGE, p, &p->key);
 	} else if (p->kind == SETTLE) {
-		apply_settle(p, wall_ms);
+		apply_settle(ctx, p);
 	} else {
 		for (uint32_t i = 0; i < world.entry_count; i++) {
 			struct entry *e = &world.entries[i];
@@ -214,7 +221,7 @@ static void on_commit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)msg;
 	world.failed_commits += fails;
 	for (uint32_t i = 0; i < l->count; i++)
-		outcomes[i] = fails ? LOG_FAILED : apply(&l->pending[i], cx_wall_ms(ctx));
+		outcomes[i] = fails ? LOG_FAILED : apply(ctx, &l->pending[i]);
 	send_records(ctx, from);
 	for (uint32_t i = 0; i < l->count; i++) {
 		reply(ctx, &l->pending[i], outcomes[i]);

@@ -69,6 +69,23 @@ MUTANTS = [
      "\t\t\tcontinue;\n\t\t}\n\t\tmsg->link = first;\n\t\tfirst = msg;\n", 50),
     ("a late answer is taken for another ask's", "src/runtime/ask.c",
      "if (corr == 0 || ask->corr != corr || ask->actor != a)", "if (corr == 0 || ask->actor != a)", 500),
+    # These only several connections of a user find.
+    ("the hub forgets the second connection", "src/actors/hub.c",
+     "for (uint32_t k = 0; u != NULL && k < u->count; k++)", "for (uint32_t k = 0; u != NULL && k < 1; k++)", 50),
+    ("whoever leaves takes the newest connection along", "src/actors/hub.c",
+     "\t\tremove_at(u, i);\n\t\tgive_up_receipts(ctx, hub, u);",
+     "\t\tremove_at(u, u->count - 1);\n\t\tgive_up_receipts(ctx, hub, u);", 50),
+    ("receipts are forgotten when the oldest connection has them", "src/actors/hub.c",
+     "if (u->members[i].confirmed < least)", "if (i == 0)", 200),
+    ("the newest connection is displaced", "src/actors/hub.c",
+     "\t\tkick(ctx, u, &u->members[0], 4409);\n\t\tremove_at(u, 0);",
+     "\t\tkick(ctx, u, &u->members[u->count - 1], 4409);\n\t\tremove_at(u, u->count - 1);", 50),
+    ("one connection too many is let in", "src/actors/hub.c",
+     "while (u->count > hub->relay->max_connections_per_user) {",
+     "while (u->count > hub->relay->max_connections_per_user + 1) {", 200),
+    ("an acknowledgement on its way counts as stored for other connections", "src/io/embedded_inbox.c",
+     "\tif (e == NULL) {\n\t\tinbox_answer_settle(ctx, op->caller, INBOX_UNKNOWN);",
+     "\tif (e == NULL || e->id > 0) {\n\t\tinbox_answer_settle(ctx, op->caller, INBOX_UNKNOWN);", 500),
 ]
 
 

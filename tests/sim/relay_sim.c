@@ -7,8 +7,10 @@
  *
  * One run: faults for a while (refused sends, lost pushes, commits that fail, connections that break,
  * the process killed and started again on the same disk, wall clock jumps), then quiet until all
- * has settled.  Held all the time: G1 to G4, G7 and the promises about answers (protocol.md, "What an
- * answer means" 1 to 5); at the end: nothing accepted is undelivered, unsettled or unreported. */
+ * has settled, then one message that has to come to every connection at once.  Held all the time, on each
+ * of a user's connections: G1 to G4, G7 and the promises about answers (protocol.md, "What an answer
+ * means" 1 to 5; judge.h has them as rules); at the end: nothing accepted is undelivered, unsettled or
+ * unreported. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,12 +23,14 @@
 #include "actors/hub.h"
 #include "actors/partition.h"
 #include "io/embedded_inbox.h"
-#include "sim/world.h"
+#include "sim/judge.h"
 
 #define WORKERS 2
 #define LIVES 3
 #define FAULTY_MS 400 /* of each life */
 #define QUIET_MS 120000
+#define LAST_WAIT_MS 300
+#define LAST_MS 200
 #define STEPS_MAX 4000000
 #define WALL_MS INT64_C(1704067200000)
 #define JUMP_MAX_MS (10 * INT64_C(86400000)) /* more than a message lives */
@@ -67,22 +71,44 @@ uint32_t world_recipient(uint32_t sender, uint32_t number)
 	return (sender + 1 + number * 7 / 3 % (CLIENTS - 1)) % CLIENTS;
 }
 
-const struct entry *world_entry(const struct uuid *key)
+static const struct entry *entry_at(uint32_t at)
 {
-	for (uint32_t i = 0; i < world.entry_count; i++)
-		if (world.entries[i].kind == RECORD_MESSAGE &&
-		    uuid_equal(&world.entries[i].key, key))
-			return &world.entries[i];
-	return NULL;
+	return at == 0 ? NULL : &world.entries[at - 1];
 }
 
-/* Pushes may be lost at any time; while there are faults any ordinary send is refused now and then. */
+const struct entry *world_entry(const struct uuid *message)
+{
+	uint32_t sender, number;
+
+	return world_message_of(message, &sender, &number)
+	               ? entry_at(world.message_at[sender][number])
+	               : NULL;
+}
+
+const struct entry *world_receipt(const struct uuid *message)
+{
+	uint32_t sender, number;
+
+	return world_message_of(message, &sender, &number)
+	               ? entry_at(world.receipt_at[sender][number])
+	               : NULL;
+}
+
+bool world_wants(uint32_t number, uint32_t device)
+{
+	const uint32_t count = world.users[number].device_count;
+
+	return device < (world.is_faulty || count < CONNECTIONS_MAX ? count : CONNECTIONS_MAX);
+}
+
+/* Pushes may be lost until all has settled; while there are faults any ordinary send is refused now
+ * and then. */
 static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
                              const struct cx_msg *msg, uint64_t random)
 {
 	(void)arg;
 	(void)from;
-	if (strcmp(to, "fake_client") == 0)
+	if (strcmp(to, "fake_client") == 0 || world.is_last)
 		return CX_SIM_DELIVER;
 	if ((msg->type == HUB_PUSH || msg->type == HUB_WAKE) && random % 8 == 0) {
 		world.lost++;
@@ -110,7 +136,7 @@ static void boot(struct cx_sim *sim)
 	static const struct embedded_inbox_settings *const settings = &inbox_settings;
 	const struct relay_conf conf = { .relay = &sim_relay };
 
-	sim_relay = (struct relay){ .max_connections_per_user = 3,
+	sim_relay = (struct relay){ .max_connections_per_user = CONNECTIONS_MAX,
 		                    .window_bytes = 4096,
 		                    .receipts = true,
 		                    .workers = WORKERS };
@@ -124,15 +150,21 @@ static void boot(struct cx_sim *sim)
 		sim_relay.accounts[i] = spawn(sim, &fake_account_type, NULL, i);
 	}
 	sim_relay.inbox = (struct inbox){ .shards = sim_relay.inboxes, .count = WORKERS };
-	sim_relay.log = sim_relay.log_reader = spawn(sim, &fake_log_type, NULL, 0);
-	sim_relay.store = (struct store){ .reader = sim_relay.log, .writer = sim_relay.log };
-	inbox_settings = (struct embedded_inbox_settings){ .log = sim_relay.log,
-		                                           .log_reader = sim_relay.log,
+	sim_relay.log_reader = spawn(sim, &fake_log_type, NULL, 0);
+	for (uint32_t i = 0; i < WORKERS; i++)
+		sim_relay.logs[i] = sim_relay.log_reader;
+	sim_relay.store = (struct store){ .reader = sim_relay.log_reader,
+		                          .writer = sim_relay.log_reader };
+	inbox_settings = (struct embedded_inbox_settings){ .log = sim_relay.log_reader,
+		                                           .log_reader = sim_relay.log_reader,
 		                                           .receipts = true };
 	for (uint32_t i = 0; i < CLIENTS; i++) {
-		const struct fake_client_conf client = { .number = i };
+		world.users[i].device_count = 1 + (uint32_t)(cx_sim_random(sim) % DEVICES);
+		for (uint32_t d = 0; d < DEVICES; d++) {
+			const struct fake_client_conf client = { .number = i, .device = d };
 
-		spawn(sim, &fake_client_type, &client, i % WORKERS);
+			spawn(sim, &fake_client_type, &client, (i + d) % WORKERS);
+		}
 	}
 }
 
@@ -146,37 +178,27 @@ static bool all_settled(void)
 	return true;
 }
 
-/* At the end of a life every open send is unknown to its client. */
+/* At the end of a life every open send is unknown to its client, and no connection is left. */
 static void forget_connections(void)
 {
 	for (uint32_t u = 0; u < CLIENTS; u++) {
+		struct user *user = &world.users[u];
+
+		memset(user->devices, 0, sizeof(user->devices));
+		user->opened = 0;
 		for (uint32_t n = 0; n < SENDS_MAX; n++) {
-			struct sent *s = &world.users[u].sent[n];
+			struct sent *s = &user->sent[n];
 
 			s->is_unknown = s->is_unknown || s->is_open;
 			s->is_open = false;
-			for (uint32_t from = 0; from < CLIENTS; from++)
-				world.users[u].got[from][n].ping = 0;
+			for (uint32_t from = 0; from < CLIENTS; from++) {
+				user->got[from][n].is_acknowledged = false;
+				user->got[from][n].confirmed_ms = 0;
+			}
 		}
 	}
-}
-
-static void check_end(void)
-{
-	for (uint32_t u = 0; u < CLIENTS; u++)
-		for (uint32_t n = 0; n < world.users[u].next; n++) {
-			const struct sent *s = &world.users[u].sent[n];
-			const struct got *got = &world.users[world_recipient(u, n)].got[u][n];
-
-			if (!s->is_accepted)
-				world_broken("client %u: %u was never accepted", u, n);
-			else if (!got->is_received)
-				world_broken("client %u: %u accepted and not received", u, n);
-			else if (!s->is_reported)
-				world_broken("client %u: %u received, never reported", u, n);
-		}
-	if (world.received == 0)
-		world_broken("nothing was received: the run tests nothing");
+	for (uint32_t i = 0; i < world.entry_count; i++)
+		world.entries[i].made_ms = 0;
 }
 
 static void jump_wall(struct cx_sim *sim)
@@ -186,6 +208,40 @@ static void jump_wall(struct cx_sim *sim)
 
 	world.jumped_ms += ms;
 	cx_sim_jump_wall(sim, ms);
+}
+
+/* Steps until all is so on every connection, for at most so long. */
+static void step_until_all(struct cx_sim *sim, bool (*all)(uint32_t, uint32_t),
+                           const char *what)
+{
+	const uint64_t end_ms = cx_sim_now_ms(sim) + LAST_MS;
+
+	while (world.broken[0] == '\0' &&
+	       (world.is_last_wanted || !all(world.last_sender, world.last_number))) {
+		if (cx_sim_now_ms(sim) >= end_ms)
+			world_broken("client %u: not all connections have its last %s in %d ms",
+			             world.last_sender, what, LAST_MS);
+		cx_sim_step(sim);
+	}
+}
+
+/* All connections are there and idle, nothing is lost any more: a message comes to each of them at once,
+ * by its push, and so does its receipt.  Waits first, so that no timer is left that reads on. */
+static void last_message(struct cx_sim *sim)
+{
+	const uint64_t end_ms = cx_sim_now_ms(sim) + QUIET_MS;
+
+	while (!judge_all_are_there(cx_sim_now_ms(sim)) && world.broken[0] == '\0') {
+		if (cx_sim_now_ms(sim) >= end_ms)
+			world_broken("a device that cannot connect");
+		cx_sim_step(sim);
+	}
+	world.is_last = true;
+	cx_sim_run_ms(sim, LAST_WAIT_MS);
+	world.last_sender = (uint32_t)(cx_sim_random(sim) % CLIENTS);
+	world.is_last_wanted = true;
+	step_until_all(sim, judge_all_got, "message");
+	step_until_all(sim, judge_all_told, "receipt");
 }
 
 static void one_life(uint64_t seed, unsigned life, FILE *trace)
@@ -217,6 +273,8 @@ static void one_life(uint64_t seed, unsigned life, FILE *trace)
 	while (is_last && !all_settled() && cx_sim_now_ms(sim) < end_ms &&
 	       world.broken[0] == '\0')
 		cx_sim_step(sim);
+	if (is_last && all_settled() && world.broken[0] == '\0')
+		last_message(sim);
 	cx_sim_free(sim); /* kill -9: only world is left */
 	forget_connections();
 }
@@ -229,7 +287,7 @@ static bool run_seed(uint64_t seed, FILE *trace)
 	for (unsigned life = 0; life < LIVES && world.broken[0] == '\0'; life++)
 		one_life(seed, life, trace);
 	if (world.broken[0] == '\0')
-		check_end();
+		judge_end();
 	if (world.broken[0] != '\0')
 		printf("FAIL seed %llu: %s\n", (unsigned long long)seed, world.broken);
 	return world.broken[0] == '\0';
@@ -240,7 +298,7 @@ int main(int argc, char **argv)
 	const uint64_t first = argc == 3 ? strtoull(argv[1], NULL, 10) : 0;
 	const uint64_t count = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
 	uint64_t failed = 0, received = 0, cuts = 0, lost = 0, refused = 0, failures = 0,
-		 reads = 0;
+		 reads = 0, displaced = 0;
 
 	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
 	if (argc == 3 && strcmp(argv[1], "--trace") == 0)
@@ -253,15 +311,17 @@ int main(int argc, char **argv)
 		failed += !run_seed(seed, NULL);
 		received += world.received;
 		cuts += world.cuts;
+		displaced += world.displaced;
 		lost += world.lost;
 		refused += world.refused;
 		failures += world.failed_commits;
 		reads += world.failed_reads;
 	}
-	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu pushes lost,"
-	       " %llu sends refused, %llu commits and %llu reads failed\n",
+	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu displaced,"
+	       " %llu pushes lost, %llu sends refused, %llu commits and %llu reads failed\n",
 	       (unsigned long long)first, (unsigned long long)(first + count - 1),
-	       (unsigned long long)received, (unsigned long long)cuts, (unsigned long long)lost,
+	       (unsigned long long)received, (unsigned long long)cuts,
+	       (unsigned long long)displaced, (unsigned long long)lost,
 	       (unsigned long long)refused, (unsigned long long)failures,
 	       (unsigned long long)reads);
 	printf("sim: %llu passed, %llu failed\n", (unsigned long long)(count - failed),

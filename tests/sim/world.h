@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What outlives a simulated crash of the relay: the disk, the clients' memory, and the verdict. */
+/* What outlives a simulated crash of the relay: the disk, the clients' memory, and the verdict.
+ * A user has up to DEVICES devices, each with at most one connection at a time. */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
 
@@ -8,8 +9,10 @@
 #include "actors/relay.h"
 #include "wire/record.h"
 
-#define CLIENTS 4
-#define SENDS_MAX 96 /* messages of one client */
+#define CLIENTS 4         /* users */
+#define DEVICES 4         /* of one user, */
+#define CONNECTIONS_MAX 3 /* of which so many may be connected */
+#define SENDS_MAX 96      /* messages of one user */
 #define IN_FLIGHT 6
 #define ENTRIES_MAX 4096
 
@@ -20,25 +23,38 @@ struct entry {
 	uint32_t frame_len;
 	uint64_t id;
 	int64_t wall_ms;       /* when it was committed */
+	uint64_t made_ms;      /* the same by the clock of this life; 0: before it */
+	struct uuid about;     /* the message; of a receipt, the settled one */
 	enum record_kind kind; /* RECORD_MESSAGE or RECORD_RECEIPT */
 	bool is_gone;          /* settled, or receipt done */
 	uint8_t frame[1024];
 };
 
-/* What a client knows of a message it sent. */
+/* What a user's devices know together of a message that one of them sent. */
 struct sent {
 	bool is_accepted; /* by `accepted` or DUPLICATE_MESSAGE */
-	bool is_open;     /* on this connection, no answer yet */
+	bool is_open;     /* no answer yet on the connection of device `by` */
+	uint8_t by;
 	bool is_unknown; /* failed, or the connection broke: to be sent again with the same id */
 	bool is_reported;  /* `delivered` came */
 	uint64_t since_ms; /* when it was last sent */
 };
 
-/* What a client knows of a message it may get: by sender and number. */
+/* What they know of a message that they may get: by sender and number. */
 struct got {
 	bool is_received;
-	bool is_confirmed; /* its acknowledgement is: it must never come again */
-	uint64_t ping;     /* the client's ping that went out after the acknowledgement */
+	bool is_acknowledged;  /* by one of them, in this life */
+	bool is_confirmed;     /* and that is known to be stored: it must never come again */
+	uint64_t confirmed_ms; /* 0: in an earlier life */
+};
+
+/* What came on a device's present connection. */
+struct device {
+	bool is_live; /* from connectSuccess on */
+	uint64_t opened_ms, live_ms;
+	uint64_t last_entry; /* id of the last one, message or receipt */
+	bool got[CLIENTS][SENDS_MAX];
+	bool told[SENDS_MAX]; /* `delivered` came */
 };
 
 struct user {
@@ -46,14 +62,22 @@ struct user {
 	struct sent sent[SENDS_MAX];
 	uint32_t next; /* number of the next message */
 	struct got got[CLIENTS][SENDS_MAX];
-	uint64_t pings; /* sent so far, over all connections */
+	uint32_t device_count; /* in this life */
+	struct device devices[DEVICES];
+	uint64_t opened_ms[CONNECTIONS_MAX + 1]; /* of the latest connections */
+	uint32_t opened;
 };
 
 struct world {
-	struct entry entries[ENTRIES_MAX];
+	struct entry entries[ENTRIES_MAX]; /* in order, ids from 1 */
 	uint32_t entry_count;
 	struct user users[CLIENTS];
+	/* 1 + place of a message's entry and of its receipt; 0: not durable */
+	uint32_t message_at[CLIENTS][SENDS_MAX], receipt_at[CLIENTS][SENDS_MAX];
 	bool is_faulty; /* sends are refused and pushes lost, commits fail, connections break */
+	bool is_last;   /* all is settled, nothing is lost any more: one last message */
+	bool is_last_wanted;
+	uint32_t last_sender, last_number;
 	uint64_t last_id;
 	uint64_t
 		floor; /* in this life: entries up to it have rows, which only a question finds */
@@ -61,7 +85,7 @@ struct world {
 	char broken[256];  /* the first promise that was found broken; empty: none */
 	/* counts, so that a run that tested nothing shows */
 	uint32_t accepted, received, reported, failed_commits, cuts, refused, lost,
-		failed_reads;
+		failed_reads, displaced;
 };
 
 extern struct world world;
@@ -72,13 +96,13 @@ void world_broken(const char *format, ...) __attribute__((format(printf, 1, 2)))
 /* fake_log.c: log, log reader and store in one actor, durable in world.entries. */
 extern const struct cx_actor_type fake_log_type;
 
-/* fake_client.c: one client with its socket: stands where the WebSocket adapter stands. */
+/* fake_client.c: one device with its socket: stands where the WebSocket adapter stands. */
 struct fake_client_conf {
-	uint32_t number;
+	uint32_t number, device;
 };
 extern const struct cx_actor_type fake_client_type; /* placement IO */
 
-/* fake_client.c: takes the place of the account actor: whoever connects is who he says. */
+/* fake_account.c: takes the place of the account actor: whoever connects is who he says. */
 extern const struct cx_actor_type fake_account_type;
 
 /* The message id of sender's n-th message, and back; false: not one of ours. */
@@ -86,7 +110,10 @@ struct uuid world_message_id(uint32_t sender, uint32_t number);
 bool world_message_of(const struct uuid *id, uint32_t *sender, uint32_t *number);
 /* Its recipient, a function of both. */
 uint32_t world_recipient(uint32_t sender, uint32_t number);
-/* The durable entry of a message, or NULL. */
-const struct entry *world_entry(const struct uuid *key);
+/* The durable entry of a message, or of its receipt, or NULL. */
+const struct entry *world_entry(const struct uuid *message);
+const struct entry *world_receipt(const struct uuid *message);
+/* Whether the device ought to be connected now. */
+bool world_wants(uint32_t number, uint32_t device);
 
 #endif

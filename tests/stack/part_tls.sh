@@ -24,5 +24,34 @@ check '--tls: Kafka with its CA' tls_kafka ca PLAIN "$KAFKA_SASL_PASSWORD"
 check '--tls: Kafka refused with another CA' says 'handshake failed' tls_kafka other-ca PLAIN "$KAFKA_SASL_PASSWORD"
 check '--tls: Kafka refuses a wrong password' says 'Authentication failed' tls_kafka ca PLAIN wrong
 check '--tls: Kafka refuses plain text' not plain_kafka
+
+# A role that knows another CA for one backend (NAME=VALUE) is not ready, names that one, and says why.
+refused_role() # ROLE PART=STATE TEXT NAME=VALUE
+{
+	local port code=1 until=$((SECONDS + 40)) answer= pid
+	rm -f "$work"/role.port*
+	env "$4" PORT=0 HEALTH_PORT=0 BIND=127.0.0.1 PORT_FILE="$work/role.port" TOP_SOCKET=off LOG_FORMAT=text \
+		"$build/construct" "$1" >"$work/role.log" 2>&1 &
+	pid=$!
+	while [ $SECONDS -lt $until ] && [ $code != 0 ]; do
+		sleep 0.5
+		port=$(cat "$work/role.port.health" "$work/role.port" 2>/dev/null | head -n 1)
+		[ -n "$port" ] || continue
+		answer=$({ exec 3<>"/dev/tcp/127.0.0.1/$port" && printf 'GET /health/ready HTTP/1.0\r\n\r\n' >&3 && cat <&3; } 2>/dev/null)
+		case $answer in *"\"${2%=*}\":\"${2#*=}\""*) grep -q "$3" "$work/role.log" && code=0 ;; esac
+	done
+	kill $pid
+	wait $pid || code=2
+	[ $code = 0 ] || { echo "$answer"; cat "$work/role.log"; }
+	return $code
+}
+check '--tls: a gateway with the CA of all is ready' refused_role gateway kafka=ok relay.started X=1
+check '--tls: a worker with the CA of all is ready' refused_role worker kafka=ok relay.started X=1
+check '--tls: a role refuses a Redis of another CA' refused_role worker redis=failed 'certificate' REDIS_CA_FILE="$D/tls/other-ca.pem"
+check '--tls: a role refuses a Kafka of another CA' refused_role gateway kafka=failed 'certificate' KAFKA_SSL_CA_FILE="$D/tls/other-ca.pem"
+check '--tls: a role refuses a PostgreSQL of another CA' refused_role gateway store=failed 'certificate' PGSSLROOTCERT="$D/tls/other-ca.pem"
+check '--tls: a role is refused by Kafka with a wrong password' refused_role gateway kafka=failed 'Authentication failed' KAFKA_SASL_PASSWORD=wrong
+check '--tls: a probe crosses two servers, two gateways, two workers' \
+	env CONSTRUCT="$build/construct" PORT=0 ops/run-stack.sh --once "$D"
 check '--tls: down --wipe' stack down --wipe "$D"
-unset SSL_CERT_FILE PGSSLROOTCERT KAFKA_SSL_ENABLED KAFKA_SASL_MECHANISM KAFKA_SASL_USERNAME KAFKA_SASL_PASSWORD
+unset REDIS_CA_FILE KAFKA_SSL_CA_FILE PGSSLROOTCERT KAFKA_SSL_ENABLED KAFKA_SASL_MECHANISM KAFKA_SASL_USERNAME KAFKA_SASL_PASSWORD

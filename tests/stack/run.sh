@@ -1,22 +1,26 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# run.sh BUILD: ops/stack.sh against itself, then `construct migrate` on its PostgreSQL.  Real services in a private folder, on free ports; all of it is stopped at the end.  Needs
+# run.sh BUILD: ops/stack.sh against itself, `construct migrate` on its PostgreSQL, the three roles from one
+# .env.  Real services in a private folder, on free ports; all of it is stopped at the end.  Needs
 # `ops/install-deps.sh stack`.  Last line: `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 build=${1:?usage: run.sh BUILD (build/release)}
 here=tests/stack
-parts=${PARTS:-lifecycle tls migrate}
+all='lifecycle tls migrate run'
+parts=${PARTS:-$all}
 . tests/sanitizers.sh
 sanitizer_env "$build"
 work=$(mktemp -d)
 chmod 711 "$work" # the user of PostgreSQL must get through
 D=$work/stack
 passed=0 failed=0
+declare -A running=() # processes of a part
 
 stack() { timeout -k 5 "${STACK_TIMEOUT:-150}" ops/stack.sh "$@"; }
 end()
 {
+	[ ${#running[@]} = 0 ] || { kill "${running[@]}"; wait "${running[@]}"; } 2>/dev/null
 	stack down --wipe "$D" >/dev/null 2>&1
 	rm -rf "$work"
 }
@@ -72,6 +76,6 @@ for part in $parts; do
 	. "$here/part_$part.sh"
 done
 if sanitizer_reports; then failed=$((failed + 1)); echo 'FAIL the sanitizers reported (above)'; fi
-[ "$parts" = 'lifecycle tls migrate' ] || echo "only these parts ran: $parts"
+[ "$parts" = "$all" ] || echo "only these parts ran: $parts"
 echo "stack: $passed passed, $failed failed"
 [ $failed = 0 ]

@@ -10,12 +10,13 @@
 #define LATER_MAX 2048
 #define BIG_BYTES (1024 * 1024)
 
-enum method { ECHO, NEVER, LATER, FAIL, BIG, DIE, DOWN, SUBMIT, CHECK };
+enum method { ECHO, NEVER, LATER, FAIL, BIG, DIE, DOWN, BUSY, ORDER, SUBMIT, CHECK };
 
 static const struct grpc_method methods[] = {
-	{ TEST_ECHO, ECHO }, { TEST_NEVER, NEVER },   { TEST_LATER, LATER },
-	{ TEST_FAIL, FAIL }, { TEST_BIG, BIG },       { TEST_DIE, DIE },
-	{ TEST_DOWN, DOWN }, { TEST_SUBMIT, SUBMIT }, { TEST_CHECK, CHECK },
+	{ TEST_ECHO, ECHO },     { TEST_NEVER, NEVER }, { TEST_LATER, LATER },
+	{ TEST_FAIL, FAIL },     { TEST_BIG, BIG },     { TEST_DIE, DIE },
+	{ TEST_BUSY, BUSY },     { TEST_ORDER, ORDER }, { TEST_DOWN, DOWN },
+	{ TEST_SUBMIT, SUBMIT }, { TEST_CHECK, CHECK },
 };
 
 struct waiting {
@@ -71,6 +72,20 @@ static void answer_one(struct cx_ctx *ctx, struct grpc_handle handle)
 	cx_buf_unref(buf);
 }
 
+static void answer_order(struct cx_ctx *ctx, const struct grpc_call *m)
+{
+	static uint32_t next[GRPC_TEST_WHO_MAX];
+	uint32_t head[2];
+
+	cx_assert(cx_buf_len(m->hdr.buf) >= sizeof(head));
+	memcpy(head, cx_buf_bytes(m->hdr.buf), sizeof(head));
+	cx_assert(head[0] < GRPC_TEST_WHO_MAX);
+	if (__atomic_fetch_add(&next[head[0]], 1, __ATOMIC_SEQ_CST) == head[1])
+		answer(ctx, m->handle, GRPC_OK, NULL, NULL);
+	else
+		answer(ctx, m->handle, GRPC_FAILED_PRECONDITION, "out of order", NULL);
+}
+
 static void on_call(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	const struct grpc_call *m = CX_MSG_AS(struct grpc_call, msg);
@@ -83,6 +98,12 @@ static void on_call(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		break;
 	case FAIL:
 		answer(ctx, m->handle, GRPC_INVALID_ARGUMENT, "gr\xc3\xbc\xc3\x9f 100%", NULL);
+		break;
+	case BUSY:
+		answer(ctx, m->handle, GRPC_UNAVAILABLE, "busy", NULL);
+		break;
+	case ORDER:
+		answer_order(ctx, m);
 		break;
 	case BIG:
 		answer_big(ctx, m->handle);

@@ -16,6 +16,11 @@
 #define TEST_BIG "/test.Echo/Big"     /* 1 MiB of 'b' */
 #define TEST_DIE "/test.Echo/Die"     /* the service ends */
 #define TEST_DOWN "/test.Echo/Down"   /* health of test.Echo: NOT_SERVING, then echo */
+#define TEST_BUSY "/test.Echo/Busy"   /* UNAVAILABLE */
+/* The request begins with two uint32_t, who and n: empty when n is the next of who from 0, else
+ * FAILED_PRECONDITION.  who < GRPC_TEST_WHO_MAX; counted in this process. */
+#define TEST_ORDER "/test.Echo/Order"
+#define GRPC_TEST_WHO_MAX 256
 #define TEST_SUBMIT "/construct.message_gateway.v1.MessageGateway/SubmitMessage" /* success */
 #define TEST_CHECK "/construct.message_gateway.v1.MessageGateway/HealthCheck"    /* serving */
 

@@ -269,6 +269,15 @@ uint64_t redis_bench_ask(struct redis_bench *b, unsigned probe, uint32_t timeout
 	return a.corr;
 }
 
+enum cx_err redis_bench_try(struct redis_bench *b, unsigned probe, uint32_t timeout_ms,
+                            const char *words)
+{
+	struct ask a = { .adapter = b->adapter, .words = words, .timeout_ms = timeout_ms };
+
+	redis_bench_run(b, probe, ask_words, &a);
+	return a.err;
+}
+
 const char *redis_bench_call(struct redis_bench *b, const char *words)
 {
 	static struct redis_event e;

@@ -93,6 +93,9 @@ bool redis_bench_comes(unsigned ms);
 /* Ask from a probe, words separated by blanks; returns its corr. */
 uint64_t redis_bench_ask(struct redis_bench *b, unsigned probe, uint32_t timeout_ms,
                          const char *words);
+/* The same, but it may be refused: what redis_call returned. */
+enum cx_err redis_bench_try(struct redis_bench *b, unsigned probe, uint32_t timeout_ms,
+                            const char *words);
 /* Ask and wait: the text of the answer, valid until the next. */
 const char *redis_bench_call(struct redis_bench *b, const char *words);
 

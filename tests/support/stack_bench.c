@@ -359,7 +359,7 @@ static void ask_store(struct cx_ctx *ctx, void *arg)
 struct store_result stack_bench_store(struct stack_bench *b, struct store_op op,
                                       struct cx_buf *blob)
 {
-	struct store_ask_arg a = { { b->store_ref, b->store_ref }, op, blob, CX_OK };
+	struct store_ask_arg a = { { b->store_ref, b->store_ref, NULL }, op, blob, CX_OK };
 	struct stack_event e;
 
 	stack_bench_run(b, ask_store, &a);

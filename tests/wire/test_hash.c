@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "wire/hash.h"
 
+#include <sodium.h>
+
 #include "wire/base64.h"
 #include "wire/vectors.h"
 
@@ -33,6 +35,25 @@ Test(hash, hmac_is_that_of_the_vectors)
 	}
 	cr_assert(i == 4);
 	json_decref(root);
+}
+
+/* libsodium's, at every length about the block of 64 bytes. */
+Test(hash, hashes_and_hmacs_are_those_of_another_library)
+{
+	uint8_t key[HASH_KEY_LEN], text[200], ours[HASH_LEN], theirs[HASH_LEN];
+	struct hash_hmac_key prepared;
+
+	memset(key, 0xa5, sizeof(key));
+	hash_hmac_key_init(&prepared, key);
+	for (size_t len = 0; len < sizeof(text); len++) {
+		text[len] = (uint8_t)(len * 7);
+		hash_hmac_with(&prepared, wire_slice(text, len), ours);
+		crypto_auth_hmacsha256(theirs, text, len, key);
+		cr_assert(memcmp(ours, theirs, sizeof(ours)) == 0, "%zu", len);
+		hash_sha256(wire_slice(text, len), ours);
+		crypto_hash_sha256(theirs, text, len);
+		cr_assert(memcmp(ours, theirs, sizeof(ours)) == 0, "%zu", len);
+	}
 }
 
 Test(hash, content_hash_is_that_of_the_vectors)

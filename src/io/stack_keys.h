@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* Names of our keys in Redis where the relay stands on Kafka and Redis (docs/redis-keys.md).  Pure:
+ * each writes its name and a NUL into out, which has STACK_KEY_MAX bytes, and returns its length
+ * without the NUL.  prefix is DELIVERY_QUEUE_PREFIX, at most STACK_PREFIX_MAX bytes.
+ * Thread: any. */
+#ifndef IO_STACK_KEYS_H
+#define IO_STACK_KEYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire/uuid.h"
+
+#define STACK_KEY_MAX 320
+#define STACK_PREFIX_MAX 200
+#define STACK_SEEN_FIELD_LEN 8
+
+/* "<prefix>inbox:{uuid}", "<prefix>route:{uuid}": the braces are in the name, so that what belongs
+ * to one user is in one slot of a cluster. */
+size_t stack_key_inbox(char *out, const char *prefix, const struct uuid *user);
+size_t stack_key_route(char *out, const char *prefix, const struct uuid *user);
+/* "<prefix>outbox:<16 hex>", "<prefix>instance:<16 hex>". */
+size_t stack_key_outbox(char *out, const char *prefix, uint64_t instance);
+size_t stack_key_instance(char *out, const char *prefix, uint64_t instance);
+/* "<prefix>epoch". */
+size_t stack_key_epoch(char *out, const char *prefix);
+
+/* Which message: SHA-256(sender bytes || message id bytes). */
+struct stack_seen {
+	uint8_t h[32];
+};
+void stack_seen_of(struct stack_seen *s, const struct uuid *sender, const struct uuid *key);
+
+/* "<prefix>claim:<32 hex of h>" (its first 16 bytes). */
+size_t stack_key_claim(char *out, const char *prefix, const struct stack_seen *s);
+/* "<prefix>dedup:<generation>:<4 hex>": the bucket is the first 16 bits of h. */
+size_t stack_key_dedup(char *out, const char *prefix, const struct stack_seen *s,
+                       int64_t generation);
+/* The field in that hash: the STACK_SEEN_FIELD_LEN bytes of h after the bucket's. */
+static inline const uint8_t *stack_seen_field(const struct stack_seen *s)
+{
+	return s->h + 2;
+}
+
+/* Which window wall_ms (Unix time) is in; window_ms > 0.  What is remembered in generation g is
+ * looked for in g and g - 1. */
+int64_t stack_dedup_generation(int64_t wall_ms, int64_t window_ms);
+
+#endif

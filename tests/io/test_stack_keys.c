@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/stack_keys.h"
+
+#include <criterion/criterion.h>
+
+#include "wire/hash.h"
+
+TestSuite(stack_keys, .timeout = 20);
+
+static const struct uuid user = { { 0xc2, 0xb5, 0xe6, 0xa8, 0x1f, 0x4d, 0x4b, 0x7a, 0x8e, 0x21,
+	                            0x5a, 0x9d, 0x3c, 0x7f, 0x6b, 0x02 } };
+#define USER "c2b5e6a8-1f4d-4b7a-8e21-5a9d3c7f6b02"
+#define P "delivery_queue:"
+
+static void check(size_t len, const char *key, const char *want)
+{
+	cr_assert_str_eq(key, want);
+	cr_assert(len == strlen(want));
+}
+
+Test(stack_keys, names_are_those_of_the_document)
+{
+	char key[STACK_KEY_MAX];
+
+	check(stack_key_inbox(key, P, &user), key, P "inbox:{" USER "}");
+	check(stack_key_route(key, P, &user), key, P "route:{" USER "}");
+	check(stack_key_outbox(key, P, 0x1f), key, P "outbox:000000000000001f");
+	check(stack_key_instance(key, P, UINT64_C(0xfedcba9876543210)), key,
+	      P "instance:fedcba9876543210");
+	check(stack_key_epoch(key, P), key, P "epoch");
+	check(stack_key_epoch(key, ""), key, "epoch");
+}
+
+/* SHA-256 of the 32 bytes of sender and id, computed with sha256sum. */
+Test(stack_keys, seen_is_the_hash_of_sender_and_id)
+{
+	const struct uuid key = { { 1 } };
+	struct stack_seen seen, other;
+	char name[STACK_KEY_MAX], hex[HASH_HEX_LEN];
+
+	stack_seen_of(&seen, &user, &key);
+	hash_hex(seen.h, sizeof(seen.h), hex);
+	cr_assert(memcmp(hex,
+	                 "dd39d074471e9c85cab8418a23551328668798d52da6cda55c247969ede8eed1",
+	                 sizeof(hex)) == 0,
+	          "%.64s", hex);
+	check(stack_key_claim(name, P, &seen), name,
+	      P "claim:"
+	        "dd39d074471e9c85cab8418a23551328");
+	check(stack_key_dedup(name, P, &seen, 2556), name,
+	      P "dedup:2556:"
+	        "dd39");
+	check(stack_key_dedup(name, P, &seen, -1), name,
+	      P "dedup:-1:"
+	        "dd39");
+	cr_assert(memcmp(stack_seen_field(&seen), seen.h + 2, STACK_SEEN_FIELD_LEN) == 0);
+	stack_seen_of(&other, &key, &user);
+	cr_assert(memcmp(&seen, &other, sizeof(seen)) != 0);
+}
+
+Test(stack_keys, longest_name_fits)
+{
+	char prefix[STACK_PREFIX_MAX + 1], key[STACK_KEY_MAX];
+	const struct stack_seen seen = { { 0 } };
+
+	memset(prefix, 'p', STACK_PREFIX_MAX);
+	prefix[STACK_PREFIX_MAX] = '\0';
+	cr_assert(stack_key_inbox(key, prefix, &user) < sizeof(key));
+	cr_assert(stack_key_instance(key, prefix, UINT64_MAX) < sizeof(key));
+	cr_assert(stack_key_claim(key, prefix, &seen) < sizeof(key));
+	cr_assert(stack_key_dedup(key, prefix, &seen, INT64_MIN) < sizeof(key));
+}
+
+Test(stack_keys, generations_follow_each_other_without_a_gap)
+{
+	const int64_t window_ms = INT64_C(192) * 3600 * 1000;
+
+	cr_assert(stack_dedup_generation(0, window_ms) == 0);
+	cr_assert(stack_dedup_generation(window_ms - 1, window_ms) == 0);
+	cr_assert(stack_dedup_generation(window_ms, window_ms) == 1);
+	cr_assert(stack_dedup_generation(-1, window_ms) == -1);
+	cr_assert(stack_dedup_generation(-window_ms, window_ms) == -1);
+	cr_assert(stack_dedup_generation(-window_ms - 1, window_ms) == -2);
+	cr_assert(stack_dedup_generation(INT64_MAX, 1) == INT64_MAX);
+	cr_assert(stack_dedup_generation(INT64_C(1767225600000), window_ms) == 2556);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "sim/judge.h"
+
+#include <string.h>
+
+/* ---- connections ---- */
+
+void judge_opened(uint32_t number, uint32_t device, uint64_t now_ms)
+{
+	struct user *u = &world.users[number];
+
+	u->devices[device] = (struct device){ .opened_ms = now_ms };
+	u->opened_ms[u->opened++ % (CONNECTIONS_MAX + 1)] = now_ms;
+}
+
+void judge_live(uint32_t number, uint32_t device, uint64_t now_ms)
+{
+	struct device *d = &world.users[number].devices[device];
+
+	d->is_live = true;
+	d->live_ms = now_ms;
+}
+
+void judge_lost(uint32_t number, uint32_t device)
+{
+	world.users[number].devices[device].is_live = false;
+}
+
+/* As many others as may be connected were opened after it, or so shortly before that they may have
+ * come to the hub after it. */
+static bool may_be_displaced(const struct user *u, const struct device *d)
+{
+	uint32_t later = 0;
+
+	for (uint32_t i = 0; i <= CONNECTIONS_MAX && i < u->opened; i++)
+		later += u->opened_ms[i] + JUDGE_LATE_MS >= d->opened_ms;
+	return later > CONNECTIONS_MAX; /* with its own */
+}
+
+void judge_displaced(uint32_t number, uint32_t device)
+{
+	const struct user *u = &world.users[number];
+
+	world.displaced++;
+	if (!may_be_displaced(u, &u->devices[device]))
+		world_broken("client %u/%u: displaced, and not the oldest of too many", number,
+		             device);
+}
+
+static bool is_there(const struct device *d, uint64_t now_ms)
+{
+	return d->is_live && now_ms - d->live_ms > JUDGE_LATE_MS;
+}
+
+void judge_connections(uint32_t number, uint64_t now_ms)
+{
+	uint32_t there = 0;
+
+	for (uint32_t d = 0; d < DEVICES; d++)
+		there += is_there(&world.users[number].devices[d], now_ms);
+	if (there > CONNECTIONS_MAX)
+		world_broken("client %u: %u connections, and nobody is displaced", number,
+		             there);
+}
+
+bool judge_all_are_there(uint64_t now_ms)
+{
+	for (uint32_t u = 0; u < CLIENTS; u++)
+		for (uint32_t d = 0; d < DEVICES; d++)
+			if (world_wants(u, d) && !is_there(&world.users[u].devices[d], now_ms))
+				return false;
+	return true;
+}
+
+/* ---- answers ---- */
+
+void judge_answer(uint32_t number, uint32_t device, uint32_t n)
+{
+	const struct sent *sent = world.users[number].sent;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (sent[i].is_open && sent[i].by == device &&
+		    world_recipient(number, i) == world_recipient(number, n) &&
+		    sent[i].since_ms <= sent[n].since_ms)
+			world_broken("client %u/%u: the answer to %u overtook that to %u",
+			             number, device, n, i);
+}
+
+/* ---- entries ---- */
+
+static bool must_come(const struct user *u, const struct device *d, const struct entry *e)
+{
+	uint32_t sender, n;
+
+	if (e->is_gone || !uuid_equal(&e->owner, &u->id) ||
+	    !world_message_of(&e->about, &sender, &n))
+		return false;
+	if (e->kind == RECORD_MESSAGE)
+		return !d->got[sender][n] && !u->got[sender][n].is_acknowledged;
+	if (!u->sent[n].is_reported)
+		return true;
+	return !d->told[n] && e->made_ms > d->live_ms + JUDGE_LATE_MS &&
+	       !may_be_displaced(u, d);
+}
+
+/* Rules 2 and 3. */
+static void take_entry(uint32_t number, uint32_t device, const struct entry *e)
+{
+	struct user *u = &world.users[number];
+	struct device *d = &u->devices[device];
+
+	if (e->id <= d->last_entry)
+		world_broken("client %u/%u: entry %llu after %llu on one connection", number,
+		             device, (unsigned long long)e->id,
+		             (unsigned long long)d->last_entry);
+	for (uint64_t id = d->last_entry + 1; id < e->id; id++)
+		if (must_come(u, d, &world.entries[id - 1]))
+			world_broken("client %u/%u: entry %llu came before %llu", number,
+			             device, (unsigned long long)e->id, (unsigned long long)id);
+	d->last_entry = e->id;
+}
+
+bool judge_message(uint32_t number, uint32_t device, const struct uuid *id, uint64_t now_ms)
+{
+	struct user *u = &world.users[number];
+	struct device *d = &u->devices[device];
+	const struct entry *e = world_entry(id);
+	uint32_t sender, n;
+	struct got *got;
+
+	if (!world_message_of(id, &sender, &n) || e == NULL ||
+	    world_recipient(sender, n) != number) {
+		world_broken("client %u: a message that is not for it or not durable", number);
+		return false;
+	}
+	got = &u->got[sender][n];
+	if (got->is_confirmed &&
+	    (d->opened_ms > got->confirmed_ms || now_ms > got->confirmed_ms + JUDGE_LATE_MS))
+		world_broken("client %u/%u: %u/%u came after its confirmed acknowledgement",
+		             number, device, sender, n);
+	take_entry(number, device, e);
+	d->got[sender][n] = true;
+	world.received += !got->is_received;
+	got->is_received = true;
+	return true;
+}
+
+void judge_confirmed(uint32_t number, uint32_t sender, uint32_t n, uint64_t now_ms)
+{
+	struct got *got = &world.users[number].got[sender][n];
+
+	if (got->is_confirmed)
+		return;
+	got->is_confirmed = true;
+	got->confirmed_ms = now_ms;
+}
+
+void judge_delivered(uint32_t number, uint32_t device, const struct uuid *id, uint64_t now_ms)
+{
+	struct user *u = &world.users[number];
+	const struct entry *receipt = world_receipt(id);
+	uint32_t sender, n;
+
+	if (!world_message_of(id, &sender, &n) || sender != number || receipt == NULL ||
+	    !world_entry(id)->is_gone) {
+		world_broken("client %u: `delivered` for what was not settled", number);
+		return;
+	}
+	take_entry(number, device, receipt);
+	u->devices[device].told[n] = true;
+	world.reported += !u->sent[n].is_reported;
+	u->sent[n].is_reported = true;
+	judge_confirmed(world_recipient(sender, n), sender, n, now_ms);
+}
+
+/* ---- the end ---- */
+
+bool judge_all_got(uint32_t sender, uint32_t n)
+{
+	const uint32_t to = world_recipient(sender, n);
+
+	for (uint32_t d = 0; d < DEVICES; d++)
+		if (world_wants(to, d) && !world.users[to].devices[d].got[sender][n])
+			return false;
+	return true;
+}
+
+bool judge_all_told(uint32_t sender, uint32_t n)
+{
+	for (uint32_t d = 0; d < DEVICES; d++)
+		if (world_wants(sender, d) && !world.users[sender].devices[d].told[n])
+			return false;
+	return true;
+}
+
+void judge_end(void)
+{
+	for (uint32_t u = 0; u < CLIENTS; u++)
+		for (uint32_t n = 0; n < world.users[u].next; n++) {
+			const struct sent *s = &world.users[u].sent[n];
+			const struct got *got = &world.users[world_recipient(u, n)].got[u][n];
+
+			if (!s->is_accepted)
+				world_broken("client %u: %u was never accepted", u, n);
+			else if (!got->is_received)
+				world_broken("client %u: %u accepted and not received", u, n);
+			else if (!s->is_reported)
+				world_broken("client %u: %u received, never reported", u, n);
+		}
+	if (world.received == 0)
+		world_broken("nothing was received: the run tests nothing");
+}
