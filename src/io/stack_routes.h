@@ -39,14 +39,8 @@ struct stack_routes_settings {
 struct stack_routes_conf {
 	const struct stack_routes_settings *settings;
 	struct cx_ref redis, hub; /* of the same worker */
-	/* Where stack_routes_scripts begins in the adapter's table, as in every conf of a stack_* actor.
-	 * Not used: batches carry the text, so that nothing of them comes late (redis_call_script). */
-	unsigned script_base;
-	bool keeps_registry; /* one of them: this instance's entry in {prefix}instances */
+	bool keeps_registry;      /* one of them: this instance's entry in {prefix}instances */
 };
-
-#define STACK_ROUTES_SCRIPT_COUNT 1
-extern const struct redis_script stack_routes_scripts[STACK_ROUTES_SCRIPT_COUNT];
 
 /* Conf: struct stack_routes_conf; home_key: the worker. */
 extern const struct cx_actor_type stack_routes_type;

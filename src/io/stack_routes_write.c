@@ -20,48 +20,46 @@
  * as the oldest }.  Fields of others are only taken out when they have ended, or as one too many.  What
  * has ended is decided by the server's clock: no instance ends another's fields by its own.  A key of
  * another type is nobody's: it goes, so an error means that the server takes no writes now. */
-const struct redis_script stack_routes_scripts[STACK_ROUTES_SCRIPT_COUNT] = {
-	{ "route_join",
-	  "local t = redis.call('TIME')\n"
-	  "local us = t[1] * 1000000 + t[2]\n"
-	  "local now, max = math.floor(us / 1000), tonumber(ARGV[3])\n"
-	  "local expires = string.format('/%.0f', now + tonumber(ARGV[1]))\n"
-	  "local kind = redis.call('TYPE', KEYS[1]).ok\n"
-	  "if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end\n"
-	  "local all, here, there, was = redis.call('HGETALL', KEYS[1]), {}, {}, 1\n"
-	  "for i = 1, #all, 2 do\n"
-	  "  local join, ends = string.match(all[i + 1], '^(%d+)/(%d+)$')\n"
-	  "  if join and tonumber(ends) > now then\n"
-	  "    there[all[i]] = join\n"
-	  "    here[#here + 1] = {tonumber(join), all[i]}\n"
-	  "  else redis.call('HDEL', KEYS[1], all[i]) end\n"
-	  "end\n"
-	  "for i = 4, #ARGV, 2 do\n"
-	  "  local join = there[ARGV[i]]\n"
-	  "  if join then was = 0\n"
-	  "  else\n"
-	  "    local at = ARGV[i + 1] * 1000\n"
-	  "    if at == 0 then at = us + i end\n"
-	  "    join = string.format('%.0f', at)\n"
-	  "    here[#here + 1] = {at, ARGV[i]}\n"
-	  "  end\n"
-	  "  redis.call('HSET', KEYS[1], ARGV[i], join .. expires)\n"
-	  "end\n"
-	  "local out = {was}\n"
-	  "if #here > max then\n"
-	  "  table.sort(here, function(a, b)\n"
-	  "    if a[1] ~= b[1] then return a[1] < b[1] end\n"
-	  "    return a[2] < b[2]\n"
-	  "  end)\n"
-	  "  for i = 1, #here - max do\n"
-	  "    out[i + 1] = here[i][2]\n"
-	  "    redis.call('HDEL', KEYS[1], here[i][2])\n"
-	  "  end\n"
-	  "end\n"
-	  "redis.call('PEXPIRE', KEYS[1], ARGV[1])\n"
-	  "redis.call('PEXPIRE', KEYS[2], ARGV[2])\n"
-	  "return out\n" },
-};
+static const char route_join[] =
+	"local t = redis.call('TIME')\n"
+	"local us = t[1] * 1000000 + t[2]\n"
+	"local now, max = math.floor(us / 1000), tonumber(ARGV[3])\n"
+	"local expires = string.format('/%.0f', now + tonumber(ARGV[1]))\n"
+	"local kind = redis.call('TYPE', KEYS[1]).ok\n"
+	"if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end\n"
+	"local all, here, there, was = redis.call('HGETALL', KEYS[1]), {}, {}, 1\n"
+	"for i = 1, #all, 2 do\n"
+	"  local join, ends = string.match(all[i + 1], '^(%d+)/(%d+)$')\n"
+	"  if join and tonumber(ends) > now then\n"
+	"    there[all[i]] = join\n"
+	"    here[#here + 1] = {tonumber(join), all[i]}\n"
+	"  else redis.call('HDEL', KEYS[1], all[i]) end\n"
+	"end\n"
+	"for i = 4, #ARGV, 2 do\n"
+	"  local join = there[ARGV[i]]\n"
+	"  if join then was = 0\n"
+	"  else\n"
+	"    local at = ARGV[i + 1] * 1000\n"
+	"    if at == 0 then at = us + i end\n"
+	"    join = string.format('%.0f', at)\n"
+	"    here[#here + 1] = {at, ARGV[i]}\n"
+	"  end\n"
+	"  redis.call('HSET', KEYS[1], ARGV[i], join .. expires)\n"
+	"end\n"
+	"local out = {was}\n"
+	"if #here > max then\n"
+	"  table.sort(here, function(a, b)\n"
+	"    if a[1] ~= b[1] then return a[1] < b[1] end\n"
+	"    return a[2] < b[2]\n"
+	"  end)\n"
+	"  for i = 1, #here - max do\n"
+	"    out[i + 1] = here[i][2]\n"
+	"    redis.call('HDEL', KEYS[1], here[i][2])\n"
+	"  end\n"
+	"end\n"
+	"redis.call('PEXPIRE', KEYS[1], ARGV[1])\n"
+	"redis.call('PEXPIRE', KEYS[2], ARGV[2])\n"
+	"return out\n";
 
 /* ---- words ---- */
 
@@ -143,7 +141,7 @@ void routes_add_user(struct stack_routes *r, const struct routes_user *u)
 	/* The text, not its hash: a batch has no second try, and the server keeps what it compiled. */
 	const struct redis_arg fixed[FIXED_ARGS] = {
 		REDIS_TEXT("EVAL"),
-		text_arg(stack_routes_scripts[0].body),
+		text_arg(route_join),
 		REDIS_TEXT("2"),
 		{ route, route_len },
 		{ inbox, inbox_len },

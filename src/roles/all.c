@@ -29,17 +29,14 @@
 #include "io/websocket.h"
 #include "roles/heap.h"
 #include "roles/process.h"
+#include "roles/relay_setup.h"
 #include "roles/roles.h"
 #include "roles/version.h"
 #include "wire/hash.h"
 #include "wire/secret.h"
 
-#define WINDOW_BYTES 262144
-#define HANDSHAKE_SECS 10
-#define FRAME_BYTES_MAX 100000
 #define SPILL_BYTES (16 * 1024 * 1024)
 #define SPILL_AGE_MS 10000
-#define JITTER_MS 5000
 #define DAY_MS INT64_C(86400000)
 #define HOUR_MS INT64_C(3600000)
 #define OFFLOAD_QUEUE 128
@@ -69,29 +66,10 @@ static void fill_relay(struct all *all)
 {
 	const struct config *c = all->config;
 
-	/* 64 hex digits: config.c made sure */
-	cx_assert(hash_key_parse(wire_text(c->apns_device_token_encryption_key),
-	                         all->device_key));
-	all->relay = (struct relay){
-		.max_messages_per_hour = c->max_messages_per_hour,
-		.max_messages_per_minute = c->max_messages_per_minute,
-		.block_seconds = c->rate_limit_block_seconds,
-		.max_connections_per_user = c->max_connections_per_user,
-		.max_key_rotations_per_day = c->max_key_rotations_per_day,
-		.max_password_changes_per_day = c->max_password_changes_per_day,
-		.max_failed_logins = c->max_failed_login_attempts,
-		.session_ttl_ms = c->session_ttl_days * DAY_MS,
-		.verify_bundles = c->key_bundle_verify == CONFIG_VERIFY_STRICT,
-		.receipts = c->delivery_ack_mode != CONFIG_ACK_OFF,
-		.jwt_secret = c->jwt_secret,
-		.jwt_secret_len = strlen(c->jwt_secret),
-		.jwt_issuer = c->jwt_issuer,
-		.device_key = all->device_key,
-		.domain = c->instance_domain,
-		.workers = c->worker_threads,
-		.inbox = { .shards = all->relay.inboxes, .count = c->worker_threads },
-		.runtime = all->rt,
-	};
+	relay_setup_fill(c, all->rt, &all->relay);
+	relay_setup_device_key(c, all->device_key, &all->relay);
+	all->relay.inbox =
+		(struct inbox){ .shards = all->relay.inboxes, .count = c->worker_threads };
 	all->sqlite = (struct sqlite_settings){
 		.path = c->db_path,
 		.message_ttl_ms = c->message_ttl_days * DAY_MS,
@@ -104,21 +82,7 @@ static void fill_relay(struct all *all)
 		.inboxes = all->relay.inboxes,
 		.partition_count = c->worker_threads,
 	};
-	all->websocket = (struct websocket_settings){
-		.bind = c->bind,
-		.port = (uint16_t)c->port,
-		.tls_cert_file = c->tls_cert_file,
-		.tls_key_file = c->tls_key_file,
-		.max_connections = c->max_connections,
-		.max_handshakes = c->max_handshakes,
-		.handshake_secs = HANDSHAKE_SECS,
-		.max_frame_bytes = FRAME_BYTES_MAX,
-		.window_bytes = WINDOW_BYTES,
-		.workers = (uint16_t)c->worker_threads,
-		.connection_type = &connection_type,
-		.connection_context = &all->relay,
-		.http = all->relay.fronts,
-	};
+	relay_setup_websocket(c, &all->relay, &all->websocket);
 }
 
 static void fill_grpc(struct all *all)
@@ -367,7 +331,7 @@ int role_all_main(const struct config *c)
 		                  .adapters = all.adapters,
 		                  .adapter_count = c->worker_threads,
 		                  .grpc_servers = c->grpc_port != 0 ? all.grpc_servers : NULL,
-		                  .jitter_ms = JITTER_MS };
+		                  .jitter_ms = RELAY_JITTER_MS };
 	heap_tune();
 	process_block_signals(&all.process);
 	if (!secret_init() || boot(&all, &error_text) != CX_OK) {

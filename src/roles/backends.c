@@ -10,7 +10,6 @@
 #include "wire/secret.h"
 
 #define CLIENT_NAME "construct"
-#define DAY_MS INT64_C(86400000)
 #define GROUP_SESSION_MS 10000
 
 static char error_buffer[256]; /* boot happens once, on the main thread */
@@ -165,28 +164,6 @@ enum cx_err backends_boot_subscriber(struct backends *b, struct cx_ref subscribe
 	       b->channel_names[conf.channel_count] != NULL)
 		conf.channel_count++;
 	return cx_runtime_spawn(b->rt, &redis_sub_type, &conf, 0, &b->subscriber);
-}
-
-void backends_fill_relay(const struct config *c, struct cx_runtime *rt, struct relay *relay)
-{
-	*relay = (struct relay){
-		.max_messages_per_hour = c->max_messages_per_hour,
-		.max_messages_per_minute = c->max_messages_per_minute,
-		.block_seconds = c->rate_limit_block_seconds,
-		.max_connections_per_user = c->max_connections_per_user,
-		.max_key_rotations_per_day = c->max_key_rotations_per_day,
-		.max_password_changes_per_day = c->max_password_changes_per_day,
-		.max_failed_logins = c->max_failed_login_attempts,
-		.session_ttl_ms = c->session_ttl_days * DAY_MS,
-		.verify_bundles = c->key_bundle_verify == CONFIG_VERIFY_STRICT,
-		.receipts = c->delivery_ack_mode != CONFIG_ACK_OFF,
-		.jwt_secret = c->jwt_secret,
-		.jwt_secret_len = strlen(c->jwt_secret),
-		.jwt_issuer = c->jwt_issuer,
-		.domain = c->instance_domain,
-		.workers = c->worker_threads,
-		.runtime = rt,
-	};
 }
 
 void backends_wipe(struct backends *b)

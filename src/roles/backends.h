@@ -66,10 +66,6 @@ CX_NODISCARD enum cx_err backends_boot_subscriber(struct backends *b, struct cx_
 /* Channel number n is <ONLINE_CHANNEL>:<name>. */
 void backends_channel(struct backends *b, unsigned n, const char *name);
 
-/* Settings of a relay that are the same in every role. */
-void backends_fill_relay(const struct config *config, struct cx_runtime *rt,
-                         struct relay *relay);
-
 void backends_wipe(struct backends *b);
 
 #endif

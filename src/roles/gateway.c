@@ -9,6 +9,7 @@
 #include "io/grpc_server.h"
 #include "io/redis_fan.h"
 #include "io/websocket.h"
+#include "roles/relay_setup.h"
 #include "roles/roles.h"
 #include "roles/stack_role.h"
 
@@ -28,7 +29,7 @@ static void fill(struct gateway_role *g)
 	const struct config *c = g->role.config;
 	struct relay *r = &g->relay;
 
-	backends_fill_relay(c, g->role.rt, r);
+	relay_setup_fill(c, g->role.rt, r);
 	r->store.workers = g->role.backends.stores;
 	r->has_no_websocket = true;
 	r->checks[r->check_count++] =

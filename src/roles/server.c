@@ -19,17 +19,13 @@
 #include "io/stack_routes.h"
 #include "io/websocket.h"
 #include "roles/backends.h"
+#include "roles/relay_setup.h"
 #include "roles/roles.h"
 #include "roles/stack_role.h"
 #include "wire/hash.h"
 #include "wire/secret.h"
 
-#define WINDOW_BYTES 262144
-#define HANDSHAKE_SECS 10
-#define FRAME_BYTES_MAX 100000
-#define JITTER_MS 5000
 #define DAY_MS INT64_C(86400000)
-#define HOUR_MS INT64_C(3600000)
 
 struct server {
 	struct stack_role role;
@@ -40,7 +36,7 @@ struct server {
 	struct kafka_log_settings log; /* without MESSAGE_GATEWAY_URL */
 	struct cx_ref batchers[RELAY_WORKERS_MAX];
 	struct cx_ref clients[RELAY_WORKERS_MAX]; /* of gateways */
-	unsigned inbox_scripts, routes_scripts, log_scripts;
+	unsigned inbox_scripts, log_scripts;
 	uint8_t device_key[HASH_KEY_LEN];
 };
 
@@ -49,10 +45,8 @@ static void fill(struct server *s)
 	const struct config *c = s->role.config;
 	struct backends *b = &s->role.backends;
 
-	cx_assert(hash_key_parse(wire_text(c->apns_device_token_encryption_key),
-	                         s->device_key)); /* 64 hex digits: config.c made sure */
-	backends_fill_relay(c, s->role.rt, &s->relay);
-	s->relay.device_key = s->device_key;
+	relay_setup_fill(c, s->role.rt, &s->relay);
+	relay_setup_device_key(c, s->device_key, &s->relay);
 	s->relay.instance = b->instance;
 	s->relay.receipts_apart = true;
 	s->relay.store.workers = b->stores;
@@ -75,21 +69,7 @@ static void fill(struct server *s)
 		.message_ttl_ms = c->message_ttl_days * DAY_MS,
 	};
 	stack_role_fill_log(&s->role, &s->log);
-	s->websocket = (struct websocket_settings){
-		.bind = c->bind,
-		.port = (uint16_t)c->port,
-		.tls_cert_file = c->tls_cert_file,
-		.tls_key_file = c->tls_key_file,
-		.max_connections = c->max_connections,
-		.max_handshakes = c->max_handshakes,
-		.handshake_secs = HANDSHAKE_SECS,
-		.max_frame_bytes = FRAME_BYTES_MAX,
-		.window_bytes = WINDOW_BYTES,
-		.workers = (uint16_t)c->worker_threads,
-		.connection_type = &connection_type,
-		.connection_context = &s->relay,
-		.http = s->relay.fronts,
-	};
+	relay_setup_websocket(c, &s->relay, &s->websocket);
 }
 
 static void fill_checks(struct server *s)
@@ -164,9 +144,7 @@ static enum cx_err boot_worker(struct server *s, unsigned i)
 {
 	struct cx_runtime *rt = s->role.rt;
 	const struct relay_conf conf = { .relay = &s->relay };
-	struct stack_routes_conf routes = { .settings = &s->routes,
-		                            .script_base = s->routes_scripts,
-		                            .keeps_registry = i == 0 };
+	struct stack_routes_conf routes = { .settings = &s->routes, .keeps_registry = i == 0 };
 	enum cx_err err = backends_boot_redis(&s->role.backends, i, &s->relay.hubs[i]);
 
 	if (err == CX_OK)
@@ -215,8 +193,6 @@ static enum cx_err boot(struct stack_role *role, const char **error_text)
 	fill_checks(s);
 	s->inbox_scripts = backends_add_scripts(&role->backends, stack_inbox_scripts,
 	                                        STACK_INBOX_SCRIPT_COUNT);
-	s->routes_scripts = backends_add_scripts(&role->backends, stack_routes_scripts,
-	                                         STACK_ROUTES_SCRIPT_COUNT);
 	s->log_scripts = backends_add_scripts(&role->backends, kafka_log_scripts,
 	                                      KAFKA_LOG_SCRIPT_COUNT);
 	err = websocket_setup(&s->websocket, &role->port, error_text);
@@ -239,7 +215,9 @@ int role_server_main(const struct config *c)
 	static struct server s; /* actors hold pointers into it */
 	int code;
 
-	s.role = (struct stack_role){ .config = c, .name = "server", .jitter_ms = JITTER_MS };
+	s.role = (struct stack_role){ .config = c,
+		                      .name = "server",
+		                      .jitter_ms = RELAY_JITTER_MS };
 	code = stack_role_main(&s.role, boot);
 	secret_wipe(s.device_key, sizeof(s.device_key));
 	return code;

@@ -135,9 +135,11 @@ static void finish(struct stack_role *role)
 
 	for (unsigned i = 0; role->routes != NULL && i < role->config->worker_threads; i++)
 		if (routes_drain_post(role->rt, role->routes[i]) != CX_OK)
-			return;
-	if (finisher_post(role->rt, role->finisher) != CX_OK)
+			cx_log(CX_WARN, "relay.routes_left", "worker=%u", i); /* they lapse */
+	if (finisher_post(role->rt, role->finisher) != CX_OK) {
+		cx_log(CX_WARN, "relay.finish_refused", "role=%s", role->name);
 		return;
+	}
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += limit_secs;
 	while (sem_timedwait(&role->finished, &until) != 0)

@@ -13,6 +13,7 @@
 #include "io/stack_rebuild.h"
 #include "io/stack_receipts.h"
 #include "io/websocket.h"
+#include "roles/relay_setup.h"
 #include "roles/roles.h"
 #include "roles/stack_role.h"
 
@@ -44,7 +45,7 @@ static void fill(struct worker_role *w)
 	struct backends *b = &w->role.backends;
 	struct relay *r = &w->relay;
 
-	backends_fill_relay(c, w->role.rt, r);
+	relay_setup_fill(c, w->role.rt, r);
 	r->has_no_websocket = true;
 	r->checks[r->check_count++] = (struct relay_check){ .name = "redis",
 		                                            .kind = RELAY_CHECK_REDIS,

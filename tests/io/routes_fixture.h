@@ -284,8 +284,6 @@ static void start_instance(uint32_t i)
 	struct redis_conf redis_conf = bench.conf;
 
 	cr_assert_eq(cx_runtime_spawn(bench.rt, &fake_hub_type, &i, i, &hubs[i]), CX_OK);
-	redis_conf.scripts = stack_routes_scripts;
-	redis_conf.script_count = STACK_ROUTES_SCRIPT_COUNT;
 	redis_conf.owner = hubs[i];
 	cr_assert_eq(cx_runtime_spawn(bench.rt, &redis_type, &redis_conf, i, &adapters[i]),
 	             CX_OK);
