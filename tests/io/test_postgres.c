@@ -216,6 +216,7 @@ Test(postgres, a_name_is_looked_up_and_refused_values_stand_in_no_log)
 	         "postgresql://relay:" POSTGRES_SERVER_PASSWORD "@localhost:%u/postgres",
 	         bench.pg.port);
 	stack_bench_start(&bench);
+	cr_assert(stack_bench_wait(postgres_is_connected, 2));
 	cr_assert_str_eq(sql(WRONG, "pr1vate").sqlstate, "22P02");
 	cr_assert_str_eq(sql(ECHO, "x").text, "1/1x3 x NULL ");
 	cr_assert_str_eq(postgres_server_ask(&bench.pg,

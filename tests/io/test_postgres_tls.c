@@ -49,6 +49,7 @@ static void check_refused(void)
 Test(postgres_tls, the_right_certificate_is_spoken_to_and_big_answers_come_whole)
 {
 	start_with("localhost", right.cert_file);
+	cr_assert(stack_bench_wait(postgres_is_connected, 2));
 	cr_assert_str_eq(sql(ECHO, "x").text, "1/1x3 x NULL ");
 	cr_assert_str_eq(postgres_server_ask(&bench.pg,
 	                                     "SELECT count(*) FROM pg_stat_ssl JOIN"
