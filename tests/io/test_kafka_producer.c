@@ -75,6 +75,61 @@ Test(kafka_producer, keeps_the_order_when_the_broker_refuses_and_hangs_up_in_bet
 	expect_order_of_each_key();
 }
 
+static const struct kafka_producer_figures *producer_figures(void)
+{
+	run(ask_producer_figures, NULL);
+	return &next(KAFKA_PRODUCER_FIGURES)->producer;
+}
+
+static uint64_t cpu_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* The library polls without a wait while it has messages for more partitions than it may have requests
+ * in flight. */
+Test(kafka_producer, sleeps_while_more_partitions_wait_than_requests_may_be_in_flight)
+{
+	enum { MANY_PARTITIONS = 8, MANY_KEYS = 64, RTT_MS = 1500 };
+	struct load load = { MANY_KEYS, MANY_KEYS, MANY_KEYS, 8 };
+	uint64_t before;
+
+	prepare(MANY_PARTITIONS);
+	settings.producer.max_in_flight = 2;
+	start(WITH_PRODUCER);
+	produce_all(0, MANY_KEYS, MANY_KEYS, 8); /* partitions are known now */
+	rd_kafka_mock_broker_set_rtt(mock, 1, RTT_MS);
+	run(ask_load, &load);
+	usleep(100000);
+	before = cpu_ms();
+	usleep((RTT_MS - 500) * 1000);
+	cr_assert_lt(cpu_ms() - before, 400, "%lu ms", (unsigned long)(cpu_ms() - before));
+	cr_assert_geq(producer_figures()->gathering, MANY_KEYS / 4);
+	rd_kafka_mock_broker_set_rtt(mock, 1, 0);
+	for (uint32_t i = 0; i < load.count; i++)
+		cr_assert_eq(next(KAFKA_PRODUCED)->outcome, KAFKA_OK);
+}
+
+Test(kafka_producer, gathers_a_partition_s_next_batch_while_the_last_is_on_its_way)
+{
+	struct load load = { 1, 1, 1, 8 };
+	uint64_t batches;
+
+	prepare(1);
+	start(WITH_PRODUCER);
+	produce_all(0, 1, 1, 8);
+	batches = producer_figures()->batches;
+	rd_kafka_mock_broker_set_rtt(mock, 1, 500);
+	for (; load.first < 40; load.first++)
+		run(ask_load, &load);
+	for (uint32_t i = 1; i < 40; i++)
+		cr_assert_eq(next(KAFKA_PRODUCED)->outcome, KAFKA_OK);
+	cr_assert_eq(producer_figures()->batches - batches, 2);
+}
+
 Test(kafka_producer, is_busy_over_its_bound_and_takes_again_after_reports)
 {
 	struct load load = { 0, 30, 1, 8 };
