@@ -75,6 +75,52 @@ Test(kafka_producer, keeps_the_order_when_the_broker_refuses_and_hangs_up_in_bet
 	expect_order_of_each_key();
 }
 
+static const struct kafka_producer_figures *producer_figures(void)
+{
+	run(ask_producer_figures, NULL);
+	return &next(KAFKA_PRODUCER_FIGURES)->producer;
+}
+
+/* With more, the library's thread would look again and again whether it may send. */
+Test(kafka_producer, hands_over_no_more_batches_than_requests_may_be_in_flight)
+{
+	enum { MANY_PARTITIONS = 8, MANY_KEYS = 64 };
+	struct load load = { MANY_KEYS, MANY_KEYS, MANY_KEYS, 8 };
+	uint64_t batches;
+
+	prepare(MANY_PARTITIONS);
+	settings.producer.max_in_flight = 2;
+	start(WITH_PRODUCER);
+	produce_all(0, MANY_KEYS, MANY_KEYS, 8); /* partitions are known now */
+	batches = producer_figures()->batches;
+	rd_kafka_mock_broker_set_rtt(mock, 1, 1000);
+	run(ask_load, &load);
+	usleep(300000);
+	cr_assert_eq(producer_figures()->batches - batches, 2);
+	cr_assert_geq(producer_figures()->gathering, MANY_KEYS / 2);
+	rd_kafka_mock_broker_set_rtt(mock, 1, 0);
+	for (uint32_t i = 0; i < load.count; i++)
+		cr_assert_eq(next(KAFKA_PRODUCED)->outcome, KAFKA_OK);
+	cr_assert_geq(producer_figures()->batches - batches, MANY_PARTITIONS / 2);
+}
+
+Test(kafka_producer, gathers_a_partition_s_next_batch_while_the_last_is_on_its_way)
+{
+	struct load load = { 1, 1, 1, 8 };
+	uint64_t batches;
+
+	prepare(1);
+	start(WITH_PRODUCER);
+	produce_all(0, 1, 1, 8);
+	batches = producer_figures()->batches;
+	rd_kafka_mock_broker_set_rtt(mock, 1, 500);
+	for (; load.first < 40; load.first++)
+		run(ask_load, &load);
+	for (uint32_t i = 1; i < 40; i++)
+		cr_assert_eq(next(KAFKA_PRODUCED)->outcome, KAFKA_OK);
+	cr_assert_eq(producer_figures()->batches - batches, 2);
+}
+
 Test(kafka_producer, is_busy_over_its_bound_and_takes_again_after_reports)
 {
 	struct load load = { 0, 30, 1, 8 };
@@ -129,9 +175,10 @@ Test(kafka_producer, says_not_written_when_no_broker_was_reached)
 	cr_assert_not(next(KAFKA_PRODUCER_FIGURES)->producer.is_connected);
 }
 
-Test(kafka_producer, says_unknown_when_the_answer_did_not_come)
+Test(kafka_producer, says_unknown_when_the_answer_did_not_come_and_not_written_of_those_behind)
 {
-	struct load load = { 1, 5, 2, 8 };
+	struct load load = { 1, 1, 1, 8 };
+	int outcomes[4] = { 0 };
 
 	prepare(1);
 	be_hasty();
@@ -139,8 +186,14 @@ Test(kafka_producer, says_unknown_when_the_answer_did_not_come)
 	produce_all(0, 1, 1, 8); /* connected, and the topic is known */
 	rd_kafka_mock_broker_set_rtt(mock, 1, 3000);
 	run(ask_load, &load);
-	for (uint32_t i = 0; i < load.count; i++)
-		cr_assert_eq(next(KAFKA_PRODUCED)->outcome, KAFKA_UNKNOWN);
+	while (producer_figures()->gathering > 0) /* until it is on its way */
+		usleep(1000);
+	load = (struct load){ 2, 5, 1, 8 };
+	run(ask_load, &load);
+	for (uint32_t i = 0; i <= load.count; i++)
+		outcomes[next(KAFKA_PRODUCED)->outcome]++;
+	cr_assert_eq(outcomes[KAFKA_UNKNOWN], 1);
+	cr_assert_eq(outcomes[KAFKA_NOT_WRITTEN], 5);
 }
 
 Test(kafka_producer, refuses_what_the_broker_would_never_take_and_goes_on)
