@@ -9,7 +9,8 @@
 #define READ_BYTES 65536
 #define READ_TIMEOUT_MS 10000
 #define CONFIRM_EVERY 64 /* receipts */
-#define CONFIRM_MS 100   /* or so often, when there are fewer */
+#define CONFIRM_MS 500   /* or so often, when there are fewer */
+#define LOOK_MS 30000
 #define RETRY_MS 1000
 
 /* What the hub knew of confirmed receipts went with a leave before this: a kept cursor confirms its
@@ -21,6 +22,7 @@ void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin be
 	if (begin == CURSOR_ANEW)
 		c->cursor = (struct cursor){ .window = c->cursor.window };
 	c->cursor.is_read_owed = true;
+	c->cursor.looked_ms = cx_now_ms(ctx);
 	c->cursor.confirming = 0;
 	c->cursor.unconfirmed = c->cursor.receipt > 0;
 	if (c->cursor.unconfirmed > 0)
@@ -67,7 +69,19 @@ void cursor_read_on(struct cx_ctx *ctx, struct connection *c)
 void cursor_look(struct cx_ctx *ctx, struct connection *c)
 {
 	c->cursor.is_look = true;
+	c->cursor.looked_ms = cx_now_ms(ctx);
 	cursor_read_on(ctx, c);
+}
+
+/* A lost push shows here at the latest.  Most ticks come for a confirmation: what was pushed to a busy
+ * connection need not be read again for each of those. */
+void cursor_tick(struct cx_ctx *ctx, struct connection *c)
+{
+	const uint64_t now_ms = cx_now_ms(ctx);
+
+	if (c->cursor.is_read_owed || now_ms - c->cursor.looked_ms >= LOOK_MS)
+		cursor_look(ctx, c);
+	connection_tick_in(ctx, c, c->cursor.looked_ms + LOOK_MS - now_ms);
 }
 
 /* Asks the client, by a ping, whether the receipts so far have arrived. */

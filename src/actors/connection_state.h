@@ -36,6 +36,7 @@ struct cursor {
 	uint64_t sent;
 	uint64_t floor;
 	uint64_t reading_from;
+	uint64_t looked_ms;
 	bool is_look;  /* the next read begins at floor */
 	uint64_t seen; /* highest id that was pushed or is known to wait */
 	bool is_read_owed;
@@ -86,6 +87,8 @@ void cursor_stop(struct cx_ctx *ctx, struct connection *c);
 void cursor_read_on(struct cx_ctx *ctx, struct connection *c);
 /* A push may have been lost: see what there is. */
 void cursor_look(struct cx_ctx *ctx, struct connection *c);
+/* At the timer: a look when it is time for one, or a read that is owed; and when to come again. */
+void cursor_tick(struct cx_ctx *ctx, struct connection *c);
 void cursor_on_look(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
 void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
 void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
