@@ -67,6 +67,7 @@ struct stack_batch {
 	struct stack_batch *next;
 	struct cx_buf *buf;
 	size_t at, end; /* its records in buf */
+	uint32_t count; /* of them, at most STACK_BATCH_RECORDS */
 	int64_t next_offset;
 	enum stack_batch_state state;
 	uint64_t corr;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The worker's partition owner when Redis stops, loses what it had or is full, when partitions move,
  * and when another one's entries are in the way. */
+#include <inttypes.h>
 #include <signal.h>
 
 #include "partition_cases.h"
@@ -48,6 +49,30 @@ Test(stack_partition_faults, when_redis_hangs_nothing_is_done_then_all_once_in_o
 	kill(bench.server.pid, SIGCONT);
 	expect_done(3600);
 	expect_all(0, 3600);
+}
+
+/* A call for each would cost Redis three times as much as the records in it. */
+Test(stack_partition_faults, what_came_while_redis_was_slow_goes_together)
+{
+	uint64_t before;
+
+	partition_bench_assign(&bench, 0, 1, KAFKA_OFFSET_UNKNOWN);
+	send_many(0, 1, 0, 1);
+	expect_done(1);
+	stack_partition_figures(&figures);
+	before = figures.batches;
+	kill(bench.server.pid, SIGSTOP);
+	for (unsigned i = 0; i < 300; i++)
+		send_many(0, 1, 1 + i, 1);
+	send_many(0, 1, 301, 256); /* has no room behind others */
+	expect_quiet(KAFKA_DONE);
+	kill(bench.server.pid, SIGCONT);
+	expect_done(557);
+	expect_all(0, 557);
+	stack_partition_figures(&figures);
+	/* two were under way, then 256 of them, 42, and 256 */
+	cr_assert_eq(figures.batches - before, 5, "%" PRIu64, figures.batches - before);
+	cr_assert_eq(figures.failures, 0);
 }
 
 /* The bench's Redis keeps what it has in memory only: a kill empties it. */
