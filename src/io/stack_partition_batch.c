@@ -96,7 +96,6 @@ static void note_user(struct build *x, struct stack_item *item)
 	struct stack_work *const w = x->w;
 	struct stack_user *const u = stack_users_get(&s->users, &item->user);
 
-	item->lookup = STACK_NO_LOOKUP;
 	if (u->batch == s->batches) {
 		item->lookup = u->lookup;
 	} else if (stack_routes_cache_find(&s->routes, &item->user, x->now_ms) == NULL) {
@@ -154,13 +153,15 @@ static bool add_record(struct build *x, const struct kafka_record *r, size_t at)
 		return true;
 	}
 	fault = fault_of(x->p, r, &e, &is_short);
-	if (fault == NULL && is_acked(x, &e, r->offset)) {
-		stack_partition_count(&s->figures->acked, 1);
-	} else if (fault == NULL) {
-		*item = (struct stack_item){ .user = e.recipient, .offset = r->offset };
-		add_entry(x, &e, r, wall_ms, item);
+	if (fault == NULL) {
+		*item = (struct stack_item){ .user = e.recipient,
+			                     .offset = r->offset,
+			                     .lookup = STACK_NO_LOOKUP };
+		if (!is_acked(x, &e, r->offset)) {
+			add_entry(x, &e, r, wall_ms, item);
+			note_user(x, item);
+		}
 		add_keys(x, &e, wall_ms, item);
-		note_user(x, item);
 		x->w->item_count++;
 	} else if (!is_short && !x->b->is_read) {
 		stack_dead_add(x->b, at, fault);
@@ -247,8 +248,8 @@ static unsigned fill_argv(struct build *x)
 	for (uint32_t i = 0; i < s->key_count; i++)
 		s->argv[n++] = (struct redis_arg){ s->scratch + s->keys[i].at, s->keys[i].len };
 	for (uint32_t i = 0; i < s->arg_count; i++) {
-		const bool is_entry =
-			i >= STACK_SCRIPT_FIXED && (i - STACK_SCRIPT_FIXED) % 4 == 3;
+		const bool is_entry = i >= STACK_SCRIPT_FIXED &&
+		                      (i - STACK_SCRIPT_FIXED) % 4 == 3 && s->args[i].len > 0;
 		const uint8_t *const base = is_entry ? x->w->entries : s->scratch;
 
 		s->argv[n++] = (struct redis_arg){ base + s->args[i].at, s->args[i].len };

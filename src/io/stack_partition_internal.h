@@ -39,9 +39,9 @@ enum stack_batch_state {
 struct stack_item { /* a record that the script was asked to append */
 	struct uuid user;
 	int64_t offset;
-	size_t entry; /* where in `entries`, and how long */
-	uint32_t entry_len;
-	uint32_t lookup; /* number of the route that was asked for, or STACK_NO_LOOKUP */
+	size_t entry;       /* where in `entries`, and how long */
+	uint32_t entry_len; /* 0: acknowledged before */
+	uint32_t lookup;    /* number of the route that was asked for, or STACK_NO_LOOKUP */
 };
 #define STACK_NO_LOOKUP UINT32_MAX
 

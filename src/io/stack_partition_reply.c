@@ -3,7 +3,7 @@
 
 #include "wire/inbox_entry.h"
 
-enum verdict { WAS_THERE, APPENDED, DUPLICATE, NO_OWNER };
+enum verdict { WAS_THERE, APPENDED, DUPLICATE, NO_OWNER, ACKNOWLEDGED };
 
 struct answer { /* to one batch */
 	struct cx_ctx *ctx;
@@ -101,9 +101,11 @@ static void take_item(struct answer *a, const struct stack_item *item,
 		stack_partition_count(&f->duplicates, 1);
 	} else if (v->kind == REDIS_INTEGER && v->integer == NO_OWNER) {
 		stack_partition_count(&f->gone, 1);
+	} else if (v->kind == REDIS_INTEGER && v->integer == ACKNOWLEDGED) {
+		stack_partition_count(&f->acked, 1);
 	} else {
 		stack_partition_count(&f->repetitions, 1);
-		if (item->offset < a->p->look_below)
+		if (item->entry_len > 0 && item->offset < a->p->look_below)
 			look(a, item);
 	}
 }

@@ -8,14 +8,16 @@
  * 2. A record whose field in the dedup hash has its own place has had its effect, since both come
  *    to be in one step.  One without a field, or with another place, never had.
  * 3. So an id that is too small means, without a field, that the stream's last entries are of
- *    another partition (or topic); it is appended behind them. */
+ *    another partition (or topic); it is appended behind them.
+ * 4. A record that was acknowledged before Redis lost it has an empty entry: its field is all that
+ *    is made, so that a client who repeats it is known. */
 #include "io/stack_partition_internal.h"
 
 /* KEYS: the fence; inbox, dedup hash, the one before it of each record; routes; inboxes and dedup
  * hashes to get a TTL.  ARGV: the fence as expected and as left, numbers of records, routes, inboxes,
  * TTLs of inboxes, dedup hashes, fence; field, place, id, entry of each record.
  * Returns the fence when it is another; else for each record 1 (appended with its id), 0 (was there),
- * 2 (duplicate), 3 (no owner) or the id that it got; then the fields of each route.
+ * 2 (duplicate), 3 (no owner), 4 (acknowledged) or the id that it got; then the fields of each route.
  * In an entry's head the partition is at byte 3 and the offset at 17 (wire/inbox_entry.h). */
 const struct redis_script stack_partition_scripts[STACK_PARTITION_SCRIPT_COUNT] = {
 	{ "inbox_append",
@@ -44,6 +46,7 @@ const struct redis_script stack_partition_scripts[STACK_PARTITION_SCRIPT_COUNT] 
 	  "    if (old or call('HGET', seen, field)) ~= place then return 2 end\n"
 	  "    return 0\n"
 	  "  end\n"
+	  "  if entry == '' then return 4 end\n"
 	  "  local got = pcall('XADD', inbox, id, 'e', entry)\n"
 	  "  if type(got) == 'string' then return 1 end\n"
 	  "  if string.find(got.err, 'equal or smaller', 1, true) then\n"
