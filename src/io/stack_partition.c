@@ -275,6 +275,18 @@ static void on_subscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *
 
 	(void)ctx;
 	(void)msg;
+	s->hears_routes = true;
+	stack_routes_cache_clear(&s->routes);
+}
+
+/* Who joins and leaves now is not heard: each batch reads the routes that it needs. */
+static void on_unsubscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct stack_partition *const s = state;
+
+	(void)ctx;
+	(void)msg;
+	s->hears_routes = false;
 	stack_routes_cache_clear(&s->routes);
 }
 
@@ -336,6 +348,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(REDIS_CHANGED, struct redis_changed, on_changed),
 	CX_ON(REDIS_PUSH, struct redis_push, on_push),
 	CX_ON(REDIS_SUBSCRIBED, struct redis_subscribed, on_subscribed),
+	CX_ON(REDIS_UNSUBSCRIBED, struct cx_msg, on_unsubscribed),
 	CX_ON(STACK_REBUILT, struct stack_rebuilt, on_rebuilt),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_timer),

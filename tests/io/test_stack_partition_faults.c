@@ -268,6 +268,32 @@ Test(stack_partition_faults, routes_are_read_once_and_follow_what_is_heard)
 	cr_assert_eq(figures.lookups, 2);
 }
 
+/* Another server may have him meanwhile, and nobody could say so. */
+Test(stack_partition_faults, without_a_subscription_no_route_is_remembered)
+{
+	partition_bench_assign(&bench, 0, 1, KAFKA_OFFSET_UNKNOWN);
+	send_many(0, 1, 0, 1);
+	expect_done(1);
+	partition_bench_unsubscribed(&bench);
+	route(7);
+	send_many(0, 1, 1, 1);
+	next_push(PUSH_ENTRIES);
+	expect_done(2);
+	redis("DEL " ROUTE, 7);
+	send_many(0, 1, 2, 1);
+	expect_done(3);
+	expect_quiet(REDIS_PUSH);
+	stack_partition_figures(&figures);
+	cr_assert_eq(figures.lookups, 3);
+	partition_bench_subscribed(&bench);
+	send_many(0, 1, 3, 1);
+	expect_done(4);
+	send_many(0, 1, 4, 1);
+	expect_done(5);
+	stack_partition_figures(&figures);
+	cr_assert_eq(figures.lookups, 4, "it is, again");
+}
+
 Test(stack_partition_faults, no_look_for_who_got_nothing_lately)
 {
 	const struct uuid user = partition_uuid(8);

@@ -111,6 +111,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(REDIS_CHANGED, struct redis_changed, on_event),
 	CX_ON(REDIS_PUSH, struct redis_push, on_event),
 	CX_ON(REDIS_SUBSCRIBED, struct redis_subscribed, on_event),
+	CX_ON(REDIS_UNSUBSCRIBED, struct cx_msg, on_event),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_event),
 };
 
