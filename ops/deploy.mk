@@ -40,11 +40,12 @@ $(call each,rollback): rollback-%:
 $(call each,ssh): ssh-%:
 	@$(DEPLOY_ENV) ops/fly.sh ssh $*
 
-# On a terminal the program becomes the foreground job (bash -m), as with `make run`.
+# On a terminal the program becomes the foreground job (bash -m), as with `make run`; when make is ended,
+# or the terminal closed, it drains instead of running on alone (--pdeathsig).
 # BUILD=DIR: the programs of that folder, nothing is built.
 define run_role
 $(if $(DRY_RUN)$(BUILD),,@ops/install-deps.sh run && $(MAKE) --no-print-directory -j$(JOBS) CONF=release all)
-@if [ -t 0 ] && [ -z '$(DRY_RUN)' ]; then $(DEPLOY_ENV) exec bash -mc 'ops/run-role.sh $(1); exit $$?'; \
+@if [ -t 0 ] && [ -z '$(DRY_RUN)' ]; then $(DEPLOY_ENV) exec bash -mc 'setpriv --pdeathsig TERM ops/run-role.sh $(1); exit $$?'; \
 else $(DEPLOY_ENV) exec ops/run-role.sh $(1); fi
 endef
 $(call each,run): run-%:
