@@ -98,7 +98,7 @@ is_needed()
 {
 	case ${need_of[$1]} in
 	must) true ;;
-	may) false ;;
+	may | made) false ;;
 	*=*) [ "${env_value[${need_of[$1]%%=*}]:-}" = "${need_of[$1]#*=}" ] ;;
 	esac
 }

@@ -50,7 +50,6 @@ struct config {
 	char *db_path;         /* of the SQLite file, or NULL */
 	char *data_dir;        /* its folder, or NULL: holds generated secrets too */
 	bool has_sasl;         /* KAFKA_SASL_MECHANISM was given */
-	bool has_device_key;   /* APNS_DEVICE_TOKEN_ENCRYPTION_KEY was given */
 	bool top_socket_given; /* somebody chose TOP_SOCKET: it must work */
 
 	const char *trace_file; /* of the command line, or NULL; not ours to free */

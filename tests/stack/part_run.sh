@@ -36,7 +36,7 @@ complete() { not mk check-config ROLE=server && mk secrets-generate && for r in 
 run_role()
 {
 	local role=$1
-	"${clean[@]}" make --no-print-directory "run-$role" >"$run_dir/$role.log" 2>&1 </dev/null &
+	setsid "${clean[@]}" make --no-print-directory "run-$role" >"$run_dir/$role.log" 2>&1 </dev/null &
 	running[$role]=$!
 }
 
@@ -55,11 +55,12 @@ only_here() # PORT: on the loopback and nowhere else
 	[ "$(ss -Hltn "sport = :$1" | awk '{ print $4 }' | sort -u)" = "127.0.0.1:$1" ] || { ss -Hltn "sport = :$1"; return 1; }
 }
 
-# make hands the signal on and goes; the role drains first.  A second signal would end the drain.
+# To the whole group, as a service manager does it: the role gets it, and once more from make, which
+# hands it on and goes.  The role drains all the same.
 stops()
 {
 	local until=$((SECONDS + 60))
-	kill -TERM "${running[$1]}" || return
+	kill -TERM -- "-${running[$1]}" || return
 	unset "running[$1]"
 	until grep -q 'relay.stopped' "$run_dir/$1.log"; do
 		[ $SECONDS -lt $until ] && ! grep -q 'relay.killed' "$run_dir/$1.log" || { tail -n 5 "$run_dir/$1.log"; return 1; }
