@@ -88,14 +88,12 @@ stage_stack-fault()
 
 all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim fuzz e2e stack grpc deploy conformance fault stack-fault'
 
-# Four times and more of what a stage takes on two cores, so that what hangs is named while there is time.
+# Three times and more of what a stage takes on two cores, so that what hangs is named while there is time.
 limit_of()
 {
 	case $1 in
-	headers | lint | docs | grpc | conformance) echo 420 ;;
-	stack) echo 1200 ;;
-	fault | deploy) echo 900 ;;
-	*) echo 720 ;;
+	build-* | unit-asan | stress-tsan | sim | stack) echo 1200 ;;
+	*) echo 900 ;;
 	esac
 }
 total=${TOTAL_TIMEOUT:-$([ "${CI:-}" = true ] && echo 2580 || echo 0)}
