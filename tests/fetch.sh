@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 # fetch WHAT COMMAND...: a download, tried three times with a time limit each, since networks hiccup; says
 # in one sentence what could not be had.  Plain sh.
+#
+# venv_runs DIR: its Python is there and ours to run; the folder may be of another user, or of a Python
+# that was replaced since.
+venv_runs() { "$1/bin/python" -c 'import pip' 2>/dev/null; }
 
 fetch()
 {

@@ -109,7 +109,9 @@ seconds_for()
 # What still runs of a stage just before its time is over: the last of these hangs.
 tell_of_hang() # PROCESS GROUP, SECONDS
 {
-	sleep $(($2 > 2 ? $2 - 2 : 0))
+	sleep $(($2 > 2 ? $2 - 2 : 0)) &
+	trap "kill $! 2>/dev/null; exit" TERM
+	wait $!
 	echo "after $2 s these still run:"
 	ps -e -o pgid=,pid=,ppid=,etimes=,args= | awk -v g="$1" '$5 != "awk" && ($1 == g || index($0, "'"$PWD"'/build/")) { print "  " substr($0, 1, 200) }'
 }
@@ -150,7 +152,6 @@ for s in $want; do
 	wait $pid
 	code=$?
 	pid=
-	pkill -P $teller 2>/dev/null # its sleep
 	kill $teller 2>/dev/null
 	wait $teller 2>/dev/null
 	wait $shown 2>/dev/null

@@ -29,7 +29,7 @@ fail() {
 # Fetched again whenever a pin changes.
 fetch_suite() {
 	wanted=$(cat "$here/requirements.txt" "$here/suite.txt" | cksum)
-	[ "$(cat "$work/fetched" 2>/dev/null)" = "$wanted" ] && return
+	[ "$(cat "$work/fetched" 2>/dev/null)" = "$wanted" ] && venv_runs "$work/venv" && return
 	echo "conformance: fetching the test suite"
 	rm -rf "$work"
 	mkdir -p "$work/suite" "$work/fetch"

@@ -11,7 +11,7 @@ mkdir -p "$build"
 exec 9>"$build/.lock"
 flock 9
 stamp=$(cksum <"$here/requirements.txt")
-if [ "$(cat "$build/stamp" 2>/dev/null)" != "$stamp" ]; then
+if [ "$(cat "$build/stamp" 2>/dev/null)" != "$stamp" ] || ! venv_runs "$build/venv"; then
 	rm -rf "$build/venv"
 	python3 -m venv "$build/venv"
 	fetch 'the linter of tests/deploy' "$build/venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"

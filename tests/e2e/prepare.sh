@@ -10,7 +10,7 @@ build=$1
 
 prepare_python() {
 	stamp=$(cat "$here/requirements.txt" | cksum)
-	[ "$(cat "$build/venv/.stamp" 2>/dev/null)" = "$stamp" ] && return
+	[ "$(cat "$build/venv/.stamp" 2>/dev/null)" = "$stamp" ] && venv_runs "$build/venv" && return
 	rm -rf "$build/venv"
 	python3 -m venv "$build/venv"
 	fetch 'Python packages of tests/e2e' "$build/venv/bin/pip" install -q --disable-pip-version-check \

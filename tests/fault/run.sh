@@ -13,7 +13,7 @@ if [ $# -lt 1 ]; then
 	sed -n '3,6s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 fi
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt" || ! venv_runs "$venv"; then
 	rm -rf "$venv"
 	mkdir -p "$root/build"
 	python3 -m venv "$venv"

@@ -9,7 +9,7 @@ root=$(cd "$here/../.." && pwd)
 venv=$root/build/venv-fault
 . "$here/../fetch.sh"
 binary=$(realpath "${1:?usage: stack.sh BINARY}")
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt" || ! venv_runs "$venv"; then
 	rm -rf "$venv"
 	mkdir -p "$root/build"
 	python3 -m venv "$venv" &&

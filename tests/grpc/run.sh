@@ -42,6 +42,7 @@ make_h2spec()
 
 exec 9>"$build/.lock" # two runs at once share the folder: one prepares, the other waits
 flock 9
+venv_runs "$build/venv" || rm -f "$build/venv.stamp"
 prepare venv "$here/requirements.txt" -- make_venv
 prepare node "$here"/node/* -- make_node
 if command -v go >/dev/null; then prepare h2spec "$here/run.sh" -- make_h2spec; fi
