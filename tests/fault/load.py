@@ -60,6 +60,12 @@ class Crowd:
     def connected(self):
         return [s for u in self.users for s in u.sessions]
 
+    async def sent_enough(self, accepted, timeout=90.0):
+        """Goes on until as many sends were accepted: a slow machine needs longer than the faults take."""
+        end = asyncio.get_running_loop().time() + timeout
+        while self.hist.accepted < accepted and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.1)
+
     def undone(self):
         """Messages that still wait for something, as (unanswered, not delivered, not seen)."""
         return (sum(len(u.pending) for u in self.users),

@@ -125,7 +125,8 @@ check 'down of nothing is no error' stack down "$D"
 check 'an unknown service is refused' exits 2 stack up --only mysql "$D"
 check 'a missing program is named with its package' says 'install the package redis-server' without redis-server
 check 'a missing java exits with 69' without java
-check 'Kafka that cannot be fetched exits with 69, the others run' says 'mvn could not fetch it' with_mvn 'exit 1'
+check 'Kafka that cannot be fetched exits with 69, the others run' says 'mvn could not fetch it in three tries' with_mvn 'echo >>"$0.tries"; exit 1'
+check 'it was tried three times' test "$(wc -l <"$work/stub/mvn.tries")" = 3
 check 'Kafka jars that are not the pinned ones are refused' says 'not those of ops/kafka/jars.sha256' with_mvn 'echo x >"$to/x.jar"'
 check 'both leave nothing behind' with_mvn 'exit 1'
 check 'two ups at once make one stack' together

@@ -28,7 +28,7 @@ write_env()
 value() { sed -n "s/^$1=//p" "$run_env"; }
 
 # No variable of ours but what .env says.
-clean=(env -i PATH="$PATH" HOME="$HOME" ENV_FILE="$run_env" BUILD="$build")
+clean=(env -i PATH="$PATH" HOME="${HOME:-$work}" ENV_FILE="$run_env" BUILD="$build")
 mk() { timeout "${RUN_TIMEOUT:-120}" "${clean[@]}" make --no-print-directory "$@"; }
 
 complete() { not mk check-config ROLE=server && mk secrets-generate && for r in server gateway worker; do mk check-config ROLE=$r || return; done; }

@@ -17,7 +17,7 @@ D=$work/stack
 passed=0 failed=0
 declare -A running=() # processes of a part
 
-stack() { timeout -k 5 "${STACK_TIMEOUT:-150}" ops/stack.sh "$@"; }
+stack() { timeout -k 5 "${STACK_TIMEOUT:-300}" ops/stack.sh "$@"; }
 end()
 {
 	[ ${#running[@]} = 0 ] || { kill "${running[@]}"; wait "${running[@]}"; } 2>/dev/null
