@@ -71,6 +71,9 @@ unsigned config_role_flag(const char *role);
  * Returns how many variables stand in the way. */
 CX_NODISCARD unsigned config_check_role(const struct config *c, const char *role, FILE *err);
 
+/* Is there a variable of that name, ours or not, that is not empty? */
+bool config_has_variable(const char *name);
+
 /* The variable TERM: what the terminal understands; NULL: unset or empty.  Thread: main. */
 const char *config_terminal(void);
 

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "roles/config.h"
+
 #define FILE_BYTES_MAX (1u << 20)
 
 struct env_file {
@@ -232,11 +234,9 @@ static bool is_seen(struct env_file *f, char *name)
 
 static void store(struct env_file *f, unsigned line, char *name, const char *value)
 {
-	const char *given = getenv(name);
-
 	if (is_seen(f, name))
 		bad(f, line, name, "comes twice");
-	else if (*value && (!given || !*given))
+	else if (*value && !config_has_variable(name))
 		if (setenv(name, value, 1) != 0)
 			abort();
 }
