@@ -104,12 +104,20 @@ struct kafka_lane *kafka_outbox_oldest(struct kafka_outbox *box, bool is_idle)
 	return found;
 }
 
+static bool has_free_batch(const struct kafka_outbox *box)
+{
+	for (unsigned i = 0; i < box->batches_cap; i++)
+		if (box->batches[i].left == 0)
+			return true;
+	return false;
+}
+
 struct kafka_lane *kafka_outbox_next(struct kafka_outbox *box, uint64_t full_bytes,
                                      bool is_ripe)
 {
 	struct kafka_lane *found = NULL;
 
-	if (box->waiting == 0 || box->in_flight == box->batches_cap)
+	if (box->waiting == 0 || !has_free_batch(box))
 		return NULL;
 	for (unsigned i = 0; i < KAFKA_LANES; i++) {
 		struct kafka_lane *const lane = &box->lanes[i];
@@ -140,10 +148,8 @@ void kafka_outbox_handed(struct kafka_outbox *box, struct kafka_lane *lane, uint
 	leave_lane(box, e);
 	e->state = KAFKA_ENTRY_HANDED;
 	e->batch = batch;
-	if (box->batches[batch].left++ == 0) {
+	if (box->batches[batch].left++ == 0)
 		lane->batches++;
-		box->in_flight++;
-	}
 }
 
 static void leave_batch(struct kafka_outbox *box, struct kafka_entry *e)
@@ -151,10 +157,8 @@ static void leave_batch(struct kafka_outbox *box, struct kafka_entry *e)
 	struct kafka_batch *const batch = &box->batches[e->batch];
 
 	cx_assert(e->state == KAFKA_ENTRY_HANDED && batch->left > 0);
-	if (--batch->left > 0)
-		return;
-	box->lanes[batch->lane].batches--; /* inv. 4 */
-	box->in_flight--;
+	if (--batch->left == 0)
+		box->lanes[batch->lane].batches--; /* inv. 4 */
 }
 
 void kafka_outbox_returned(struct kafka_outbox *box, struct kafka_entry *e)
@@ -203,6 +207,5 @@ void kafka_outbox_rewind(struct kafka_outbox *box)
 		e->state = KAFKA_ENTRY_WAITING;
 	memset(box->batches, 0, sizeof(box->batches));
 	memset(box->lanes, 0, sizeof(box->lanes));
-	box->in_flight = 0;
 	kafka_outbox_line_up(box);
 }

@@ -61,7 +61,7 @@ struct kafka_outbox {
 	struct kafka_entry *first, *last;
 	struct kafka_lane lanes[KAFKA_LANES];
 	struct kafka_batch batches[KAFKA_BATCHES_MAX];
-	uint32_t batches_cap, in_flight;
+	uint32_t batches_cap;
 	uint32_t cap, used; /* used: entries that ever were */
 	uint32_t count, waiting;
 	uint64_t bytes, bytes_cap;

@@ -27,7 +27,6 @@
 #define MAILBOX_CAP 65536
 #define BATCH_MAX 1024
 #define TICK_MS 200
-#define FEW_BATCHES 2 /* with so many on their way, others wait as many times the setting */
 #define REBUILD_EVERY_MS 1000
 #define PURGE_MS 2000 /* for the reports of what is taken back from the library */
 
@@ -308,41 +307,30 @@ static bool hand_batch(struct cx_ctx *ctx, struct producer *p, struct kafka_lane
 	return true;
 }
 
-/* A broker serves a connection's requests one after another, so more than a few of them at a time
- * make it no faster, only smaller ones. */
-static uint32_t linger_ms(const struct producer *p)
+static void hand_over(struct cx_ctx *ctx, struct producer *p, bool is_ripe)
 {
-	return p->outbox.in_flight < FEW_BATCHES ? kafka_linger_ms(&p->linger)
-	                                         : p->linger.max_ms * FEW_BATCHES;
+	const uint64_t full = kafka_batch_max(p->conf->settings);
+	struct kafka_lane *lane;
+
+	while (!p->is_fatal && (lane = kafka_outbox_next(&p->outbox, full, is_ripe)) != NULL)
+		if (!hand_batch(ctx, p, lane))
+			return;
 }
 
 /* Has the oldest of those that wait for company alone waited long enough?  *left_ms: until it has. */
 static bool is_ripe(struct producer *p, uint64_t now_ms, uint32_t *left_ms)
 {
 	const struct kafka_lane *const lane = kafka_outbox_oldest(&p->outbox, true);
-	const uint32_t wait_ms = linger_ms(p);
+	const uint32_t linger_ms = kafka_linger_ms(&p->linger);
 	uint64_t age_ms;
 
 	if (lane == NULL)
 		return false; /* the report of a batch comes first */
 	age_ms = now_ms - lane->first->accepted_ms;
-	if (age_ms >= wait_ms)
+	if (age_ms >= linger_ms)
 		return true;
-	*left_ms = wait_ms - (uint32_t)age_ms;
+	*left_ms = linger_ms - (uint32_t)age_ms;
 	return false;
-}
-
-/* *wait_ms: until there may be more to hand over, if that is sooner. */
-static void hand_over(struct cx_ctx *ctx, struct producer *p, uint64_t now_ms,
-                      uint32_t *wait_ms)
-{
-	const uint64_t full = kafka_batch_max(p->conf->settings);
-	struct kafka_lane *lane;
-
-	while (!p->is_fatal && (lane = kafka_outbox_next(&p->outbox, full,
-	                                                 is_ripe(p, now_ms, wait_ms))) != NULL)
-		if (!hand_batch(ctx, p, lane))
-			return;
 }
 
 static uint16_t lane_of(const struct producer *p, const struct kafka_entry *e)
@@ -400,7 +388,7 @@ static void batch_end(struct cx_ctx *ctx, void *state)
 	expire(ctx, p);
 	follow_partitions(p);
 	if (!p->is_fatal)
-		hand_over(ctx, p, cx_now_ms(ctx), &wait_ms);
+		hand_over(ctx, p, is_ripe(p, cx_now_ms(ctx), &wait_ms));
 	if (!cx_timer_is_armed(&p->timer) || wait_ms < TICK_MS)
 		cx_timer_arm(ctx, &p->timer, wait_ms > 0 ? wait_ms - 1 : 0, TIMER_A);
 }
@@ -439,12 +427,11 @@ static void on_produce(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 static void flush(struct cx_ctx *ctx, struct producer *p, uint64_t for_ms)
 {
 	const uint64_t until_ms = clock_ms() + for_ms;
-	uint32_t unused;
 
-	hand_over(ctx, p, UINT64_MAX, &unused);
+	hand_over(ctx, p, true);
 	while (p->outbox.count > 0 && !p->is_fatal && clock_ms() < until_ms) {
 		take_event(ctx, p, 20);
-		hand_over(ctx, p, UINT64_MAX, &unused);
+		hand_over(ctx, p, true);
 	}
 	while (take_event(ctx, p, 0))
 		;

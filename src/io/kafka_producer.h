@@ -9,8 +9,7 @@
  * KAFKA_BUSY or KAFKA_NOT_WRITTEN the next one may still be written.
  * Gathering: records wait up to KAFKA_PRODUCER_LINGER_MS for company, but only when the rate makes
  * that pay (kafka_linger.h); and for the partition's last batch, when one is on its way.  A batch is
- * full, and waits for nothing, at four times KAFKA_PRODUCER_BATCH_SIZE.  While two batches are on
- * their way the others wait for a report, up to twice the setting, whatever the rate.
+ * full, and waits for nothing, at four times KAFKA_PRODUCER_BATCH_SIZE.
  * A fatal error of the library ends its client.  A new one is made and gets what surely was not
  * written, in order; what may have been written is answered KAFKA_UNKNOWN.
  *
