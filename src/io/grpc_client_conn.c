@@ -159,8 +159,8 @@ static void on_conn_event(struct loop_watch *watch, unsigned events)
 static uint64_t place_of(const struct grpc_address *a)
 {
 	const bool is_v4 = a->any.sa_family == AF_INET;
-	const uint8_t *const host = is_v4 ? (const uint8_t *)&a->v4.sin_addr
-	                                  : (const uint8_t *)&a->v6.sin6_addr;
+	const uint8_t *const host =
+		is_v4 ? (const uint8_t *)&a->v4.sin_addr : (const uint8_t *)&a->v6.sin6_addr;
 	const uint16_t port = ntohs(is_v4 ? a->v4.sin_port : a->v6.sin6_port);
 	const size_t len = is_v4 ? sizeof(a->v4.sin_addr) : sizeof(a->v6.sin6_addr);
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);

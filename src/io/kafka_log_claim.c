@@ -12,13 +12,13 @@
 /* Who is killed keeps his claims, so a retry elsewhere must outlast one; but one that lapses while its
  * append is pending costs a second record, so not less than Kafka mostly takes to change a leader. */
 #define CLAIM_MS 5000
-#define CLEAN_MS 200         /* lapsed claims are taken out so often */
-#define AHEAD_MS 60000       /* clocks are not so far apart: a claim of then would stay for long */
-#define KEY_MS "120000"      /* of the whole set, when nobody asks any more */
-#define WHO_BITS 10          /* of a score, a double: whole up to 2^53, so until the year 2248 */
-#define ASK_APPENDS_MAX 256  /* in one batch: at most three commands each */
-#define ASKED_MAX 1024       /* in all */
-#define ASK_TOGETHER 32      /* so many do not wait for the answer to those before them */
+#define CLEAN_MS 200    /* lapsed claims are taken out so often */
+#define AHEAD_MS 60000  /* clocks are not so far apart: a claim of then would stay for long */
+#define KEY_MS "120000" /* of the whole set, when nobody asks any more */
+#define WHO_BITS 10     /* of a score, a double: whole up to 2^53, so until the year 2248 */
+#define ASK_APPENDS_MAX 256 /* in one batch: at most three commands each */
+#define ASKED_MAX 1024      /* in all */
+#define ASK_TOGETHER 32     /* so many do not wait for the answer to those before them */
 #define NUMBER_MAX 24
 #define CLAIM_LEN sizeof(((struct uuid *)0)->b)
 

@@ -83,7 +83,7 @@ struct klog_question {
 	uint64_t corr;
 	struct klog_append *first, *last; /* of CLAIMS and WHOSE */
 	uint32_t count;
-	bool cleans; /* of CLAIMS: lapsed claims too */
+	bool cleans;         /* of CLAIMS: lapsed claims too */
 	struct quota *quota; /* of LOOK; counts as a user of it */
 };
 

@@ -183,9 +183,12 @@ static inline const char *kl_claim_by_other(uint32_t sender, uint32_t id, int64_
 	struct stack_seen seen;
 	const struct redis_arg member = kl_claim_member(sender, id, &seen);
 
-	snprintf(score, sizeof(score), "%lld", (long long)((kl_wall_ms() + ms - 5000) << 10 | 1));
-	const struct redis_arg argv[] = { REDIS_TEXT("ZADD"), REDIS_TEXT(KL_PREFIX "claims"),
-		                          { score, strlen(score) }, member };
+	snprintf(score, sizeof(score), "%lld",
+	         (long long)((kl_wall_ms() + ms - 5000) << 10 | 1));
+	const struct redis_arg argv[] = { REDIS_TEXT("ZADD"),
+		                          REDIS_TEXT(KL_PREFIX "claims"),
+		                          { score, strlen(score) },
+		                          member };
 
 	kl_redis_args(argv, 4);
 	return score;
