@@ -169,6 +169,19 @@ static void on_presence(struct cx_ctx *ctx, void *state, const struct cx_msg *ms
 	inbox_index_release(&s->index, user);
 }
 
+/* It may have lost its last writes: what was heard of is not there, or is but was taken out, and what
+ * comes anew may get ids that others had. */
+static void on_changed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct stack_inbox *s = state;
+
+	(void)ctx;
+	(void)msg;
+	s->lives++;
+	receipts_forget(s);
+	inbox_index_doubt(&s->index);
+}
+
 /* ---- lifecycle ---- */
 
 static void batch_end(struct cx_ctx *ctx, void *state)
@@ -229,6 +242,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(INBOX_LEARN, struct inbox_learn_msg, on_learn),
 	CX_ON(INBOX_PRESENCE, struct inbox_presence_msg, on_presence),
 	CX_ON(REDIS_REPLY, struct redis_reply, on_reply),
+	CX_ON(REDIS_CHANGED, struct redis_changed, on_changed),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_timer),
 };

@@ -68,6 +68,7 @@ struct stack_inbox {
 	struct redis_batch chores; /* deletions that nobody waits for, of this turn */
 	uint32_t mean_bytes;       /* of an entry as a record, over all users */
 	struct steady_wall wall;
+	uint64_t lives; /* of Redis, so far: what was asked in another may be true no more */
 	struct read_batch *open_reads;
 	struct settle_batch *open_settles;
 	struct receipts_batch *open_receipts;
@@ -124,6 +125,8 @@ void find_end(struct cx_ctx *ctx, struct inbox_user *user, enum inbox_outcome ou
 
 void receipts_take(struct stack_inbox *s, const struct inbox_receipts_done_msg *m);
 void receipts_send(struct cx_ctx *ctx, struct stack_inbox *s);
+/* Ids may mean other entries now: none is deleted any more. */
+void receipts_forget(struct stack_inbox *s);
 void receipts_on_timer(struct cx_ctx *ctx, struct stack_inbox *s);
 
 #endif

@@ -30,6 +30,7 @@ struct confirmed { /* of one user */
 
 struct receipts_batch {
 	struct question question;
+	uint64_t life; /* of Redis, when they were confirmed */
 	uint32_t user_count, user_cap, id_count, id_cap;
 	struct confirmed *users;
 	uint64_t *ids; /* of all users, one after the other */
@@ -97,6 +98,11 @@ static void hold(struct cx_ctx *ctx, struct stack_inbox *s, const struct uuid *o
 		cx_timer_arm(ctx, &h->timer, HOLD_MS, TIMER_A);
 }
 
+void receipts_forget(struct stack_inbox *s)
+{
+	s->held.count = 0;
+}
+
 void receipts_on_timer(struct cx_ctx *ctx, struct stack_inbox *s)
 {
 	struct receipts_held *const h = &s->held;
@@ -149,7 +155,7 @@ static void on_routes(struct cx_ctx *ctx, struct stack_inbox *s, struct question
 
 	if (a->kind == ANSWER_IS)
 		walk = redis_walk_start(a->buf);
-	for (uint32_t i = 0; i < b->user_count && !s->is_stopping; i++) {
+	for (uint32_t i = 0; i < b->user_count && !s->is_stopping && b->life == s->lives; i++) {
 		const struct confirmed *c = &b->users[i];
 
 		if (a->kind == ANSWER_IS && is_ours_alone(s, &walk))
@@ -194,6 +200,7 @@ void receipts_take(struct stack_inbox *s, const struct inbox_receipts_done_msg *
 	if (b == NULL) {
 		b = calloc(1, sizeof(*b));
 		cx_assert(b != NULL);
+		b->life = s->lives;
 		s->open_receipts = b;
 	}
 	before = b->id_count;

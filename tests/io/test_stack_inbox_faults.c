@@ -315,6 +315,63 @@ Test(stack_inbox_faults, of_one_of_whom_nothing_is_known_they_go_late)
 	expect_gone("4-0", "5-0");
 }
 
+/* ---- another Redis, which has not all of what the last one had ---- */
+
+static void change_redis(void)
+{
+	TELL(hub, inbox_ref, REDIS_CHANGED, struct redis_changed, NULL, .run_id = "other");
+	quiet();
+}
+
+/* They are appended again under the same ids: nobody may be told that he has read so far. */
+Test(stack_inbox_faults, after_another_redis_came_nothing_is_said_to_be_read_that_it_has_not)
+{
+	const struct put p = message(ID(4));
+	const struct got *read;
+
+	know(3);
+	learn(&p, 1, ID(3));
+	ask_read(ID(3));
+	read = call();
+	change_redis();
+	add_entries(1, 0);
+	say(read);
+	cr_assert_str_eq(entries(), "| 3-0", "it was asked when 4 was known");
+	ask_read(ID(3));
+	add_entries(1, 0);
+	say(call());
+	cr_assert_str_eq(entries(), "| 3-0");
+}
+
+Test(stack_inbox_faults, what_was_settled_in_another_redis_can_be_settled_again)
+{
+	know(3);
+	ask_settle(2);
+	say_deleted(call(), 1);
+	cr_assert_eq(settled(), INBOX_OK);
+	change_redis(); /* which has lost that */
+	ask_settle(2);
+	add_heads(1, 3, true);
+	say(call());
+	say_deleted(call(), 1);
+	cr_assert_eq(settled(), INBOX_OK);
+}
+
+Test(stack_inbox_faults, receipts_of_another_redis_are_not_deleted)
+{
+	const struct got *asked;
+
+	know_receipts();
+	confirm(ID(4));
+	say_fields(call(), "0000000000abcdef/64", "0000000000abcdf0/64");
+	confirm(ID(5));
+	asked = call();
+	change_redis();
+	say_fields(asked, "0000000000abcdef/64", "0000000000abcdef/128");
+	skip_ms(100000);
+	cr_assert_eq(count_got(redis, REDIS_CALL), 0);
+}
+
 /* ---- a Redis that does not answer, or answers no ---- */
 
 Test(stack_inbox_faults, without_an_answer_a_settle_fails_in_time)

@@ -289,6 +289,8 @@ Test(stack_routes, after_a_redis_that_lost_its_data_all_are_registered_again)
 Test(stack_routes, a_join_that_was_refused_is_tried_again_while_the_user_is_here)
 {
 	struct stack_routes_figures f;
+	struct timespec now;
+	long long join_us;
 
 	fixture_start();
 	redis("CONFIG SET maxmemory 1");
@@ -300,9 +302,14 @@ Test(stack_routes, a_join_that_was_refused_is_tried_again_while_the_user_is_here
 		stack_routes_figures(&f);
 	} while (f.failures < 3);
 	cr_assert_eq(count_heard(ROUTES_JOINED, 0), 0);
+	clock_gettime(CLOCK_REALTIME, &now);
 	redis("CONFIG SET maxmemory 0");
 	joined(0, 1);
 	cr_assert(has_field(0, 64));
+	cr_assert_eq(sscanf(redis("HGET " ROUTE " aaaaaaaaaaaaaaaa/64"), "\"%lld/", &join_us),
+	             1);
+	cr_assert_geq(join_us, now.tv_sec * 1000000LL + now.tv_nsec / 1000,
+	              "when he came is still for the server's clock to say");
 	cr_assert_str_eq(redis("EXISTS q:route:{02000000-0000-0000-0000-000000000001}"), ":0");
 }
 
