@@ -72,7 +72,6 @@ Test(stack_partition_faults, what_came_while_redis_was_slow_goes_together)
 	stack_partition_figures(&figures);
 	/* two were under way, then 256 of them, 42, and 256 */
 	cr_assert_eq(figures.batches - before, 5, "%" PRIu64, figures.batches - before);
-	cr_assert_eq(figures.failures, 0);
 }
 
 /* The bench's Redis keeps what it has in memory only: a kill empties it. */
