@@ -17,7 +17,6 @@
 #define ROUTES_LIFE_MS 60000
 #define TTL_MARGIN_MS (INT64_C(2) * 86400000) /* the key lives longer than what is in it */
 #define TTL_EACH_MS (UINT64_C(86400000))      /* it is set that often by this worker */
-#define HINT_SEQ_MAX (UINT64_C(1) << 23)      /* half of them: others append too */
 #define ENTRY_LEN (INBOX_ENTRY_HEAD_LEN + SERVER_FRAME_DELIVERED_LEN)
 #define KEYS_MAX (5 * RCPT_JOB_MAX)
 #define NUMBERS_MAX (6 + 3 * RCPT_JOB_MAX)
@@ -144,12 +143,12 @@ static void add_keys(struct stack_receipts *s, struct rcpt_call *c, const struct
 	}
 }
 
-/* The ms of the last id that this worker saw in his inbox; of a seq with room behind it. */
+/* The ms of the last id that this worker saw in his inbox. */
 static void add_hint(struct stack_receipts *s, struct rcpt_call *c, const struct uuid *user)
 {
 	const struct stack_user *const u = stack_users_find(&s->users, user);
 
-	if (u != NULL && u->last_id != 0 && inbox_id_seq(u->last_id) < HINT_SEQ_MAX)
+	if (u != NULL && u->last_id != 0)
 		add_number(c, (int64_t)inbox_id_ms(u->last_id));
 	else
 		add_arg(c, "", 0);
