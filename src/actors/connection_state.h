@@ -25,7 +25,8 @@ enum connection_phase {
  * 1. Everything up to `sent` was handed to the socket, or was gone before, in order, once.
  * 2. A push is written only when its predecessor is not after `sent`, nothing is being read, the window
  *    is open and no read is owed; otherwise `seen` remembers that there is more, and reading on from
- *    `sent` gets it.
+ *    `sent` gets it.  One that comes during a read is held, and comes to that point when the read has
+ *    ended: else each read would cause the next one.
  * 3. A read is owed from the start and after one that failed, until one succeeds: till then nobody
  *    knows what waits behind `sent`.
  * 4. With relay.receipts_apart a message's predecessor is a message, so receipts between the two may
@@ -44,6 +45,8 @@ struct cursor {
 	uint64_t read_corr; /* not 0: a read is on its way */
 	int64_t window;     /* bytes that may be sent now */
 	uint64_t receipt;   /* the last receipt that was sent */
+	struct held_push *pushes, *last_push; /* that came during a read, in order */
+	uint32_t push_count;
 	uint64_t
 		confirming; /* receipts up to here are confirmed by the ping on its way; 0: none */
 	uint32_t unconfirmed;
@@ -51,6 +54,7 @@ struct cursor {
 
 struct settle;
 struct held;
+struct held_push;
 
 struct connection {
 	const struct relay *relay;
@@ -83,6 +87,8 @@ struct connection {
 enum cursor_begin { CURSOR_ANEW, CURSOR_GO_ON };
 void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin begin);
 void cursor_stop(struct cx_ctx *ctx, struct connection *c);
+/* Gives back what it holds. */
+void cursor_drop_all(struct connection *c);
 /* Something may wait: read on, unless a read is on its way or the window is closed. */
 void cursor_read_on(struct cx_ctx *ctx, struct connection *c);
 /* A push may have been lost: see what there is. */
