@@ -223,7 +223,18 @@ static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, ui
 /* inv. 4 */
 static bool is_late_receipt(const struct connection *c, uint64_t id, uint8_t kind)
 {
-	return c->relay->receipts_apart && kind == RECORD_RECEIPT && id > c->cursor.floor;
+	const struct cursor *cur = &c->cursor;
+
+	return c->relay->receipts_apart && kind == RECORD_RECEIPT && id > cur->floor &&
+	       (id <= cur->read_after || id > cur->read_upto);
+}
+
+static void note_read(struct cursor *cur, uint64_t after, uint64_t upto)
+{
+	if (after < cur->read_after || after > cur->read_upto)
+		cur->read_after = cur->read_upto = after;
+	if (upto > cur->read_upto)
+		cur->read_upto = upto;
 }
 
 static void take_push(struct cx_ctx *ctx, struct connection *c, const struct inbox_item *item,
@@ -257,15 +268,14 @@ void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		take_push(ctx, c, item, msg->buf); /* else late, of whom this was before */
 }
 
-/* A read brought all from `from` to `to`: what was held comes behind it, as if it came now.  Another read
- * may begin by that, and hold the rest. */
-static void take_held_pushes(struct cx_ctx *ctx, struct connection *c, uint64_t from, uint64_t to)
+/* What was held comes behind the read, as if it came now.  Another read may begin by that, and hold the
+ * rest. */
+static void take_held_pushes(struct cx_ctx *ctx, struct connection *c)
 {
 	for (uint32_t n = c->cursor.push_count; n > 0; n--) {
 		struct held_push *p = take_held_push(&c->cursor);
 
-		if (p->item.id <= from || p->item.id > to)
-			take_push(ctx, c, &p->item, p->buf);
+		take_push(ctx, c, &p->item, p->buf);
 		free_held_push(p);
 	}
 }
@@ -278,7 +288,6 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	const uint8_t *base = msg->buf != NULL ? cx_buf_bytes(msg->buf) : NULL;
 	const uint8_t *end = base != NULL ? base + cx_buf_len(msg->buf) : NULL;
 	const uint8_t *at = base;
-	const uint64_t from = cur->reading_from;
 	const struct record *r;
 	bool torn;
 
@@ -299,6 +308,7 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	}
 	if (m->next > cur->sent)
 		cur->sent = m->next;
+	note_read(cur, cur->reading_from, m->next);
 	if (cur->reading_from <= cur->floor && m->next > cur->floor) {
 		cur->floor = m->next;
 		cur->is_look = cur->is_look || (m->more && m->next < cur->sent);
@@ -309,7 +319,7 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		cur->seen = cur->sent + 1;
 	if (cur->is_look || cur->is_read_owed || cur->seen > cur->sent)
 		cursor_read_on(ctx, c);
-	take_held_pushes(ctx, c, from, m->next); /* held again, when that read is on its way */
+	take_held_pushes(ctx, c); /* held again, when that read is on its way */
 }
 
 bool cursor_on_error(struct connection *c, const struct cx_msg *msg)

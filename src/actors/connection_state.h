@@ -32,19 +32,21 @@ enum connection_phase {
  * 4. With relay.receipts_apart a message's predecessor is a message, so receipts between the two may
  *    come after `sent` has passed them: 1 holds for messages alone.  Everything up to `floor` was
  *    handed out for certain; a look reads from there, and a receipt behind it that is not confirmed
- *    (else it would be gone) is written late, perhaps a second time. */
+ *    (else it would be gone) is written late, perhaps a second time; not when a read brought it, whose
+ *    push came afterwards.  (An entry gets the highest id of its inbox: where was read comes none.) */
 struct cursor {
 	uint64_t sent;
 	uint64_t floor;
 	uint64_t reading_from;
+	uint64_t read_after, read_upto; /* reads brought all that is between these */
 	uint64_t looked_ms;
 	bool is_look;  /* the next read begins at floor */
 	uint64_t seen; /* highest id that was pushed or is known to wait */
 	bool is_read_owed;
 	bool is_look_owed; /* the read on its way may have passed by what there is to see: once more */
-	uint64_t read_corr; /* not 0: a read is on its way */
-	int64_t window;     /* bytes that may be sent now */
-	uint64_t receipt;   /* the last receipt that was sent */
+	uint64_t read_corr;                   /* not 0: a read is on its way */
+	int64_t window;                       /* bytes that may be sent now */
+	uint64_t receipt;                     /* the last receipt that was sent */
 	struct held_push *pushes, *last_push; /* that came during a read, in order */
 	uint32_t push_count;
 	uint64_t

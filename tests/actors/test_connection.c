@@ -361,6 +361,21 @@ Test(connection, a_push_that_the_read_brought_is_not_written_again)
 	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
 }
 
+Test(connection,
+     a_receipt_whose_push_comes_behind_the_read_that_brought_it_is_not_written_again)
+{
+	log_in();
+	relay.receipts_apart = true;
+	reads_up_to(10);
+	push(RECORD_RECEIPT, 13, 12); /* two batches of receipts, the later one first */
+	reads_up_to(13);
+	push(RECORD_RECEIPT, 12, 10);
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	push_entry(20, 13);
+	push(RECORD_RECEIPT, 15, 13);
+	cr_assert_eq(count_got(ws, WS_SEND), 2, "one that no read brought is written late");
+}
+
 Test(connection, a_push_behind_a_gap_is_read_for_after_the_read_during_which_it_came)
 {
 	log_in();

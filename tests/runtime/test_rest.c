@@ -43,8 +43,7 @@ static void spin(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)ctx;
 	(void)state;
 	(void)msg;
-	while (now_ns() - began_ns < 200000) {
-	}
+	while (now_ns() - began_ns < 200000) {}
 	atomic_fetch_add(&handled, 1);
 }
 
@@ -73,7 +72,8 @@ static uint64_t wakeups_for(uint32_t rest_us, int n)
 		struct cx_msg *msg = cx_post_new(SPIN, sizeof(*msg));
 
 		cr_assert_eq(cx_post(rt, ref, msg), CX_OK);
-		while (atomic_load(&handled) < i + 1) /* else it hangs: the test's timeout says so */
+		while (atomic_load(&handled) <
+		       i + 1) /* else it hangs: the test's timeout says so */
 			nanosleep(&pause, NULL);
 	}
 	cr_assert_geq(cx_runtime_worker_stats(rt, &stats, 1), 1);
