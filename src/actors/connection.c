@@ -516,6 +516,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 	struct connection *c = state;
 
 	(void)ctx;
+	cursor_drop_all(c);
 	held_drop_all(c);
 	ack_drop_all(c);
 }

@@ -183,10 +183,10 @@ struct cx_worker {
 	uint8_t dedicated;       /* an actor's own thread: no loop of the user's, no stealing */
 	uint64_t now_ns;         /* ask cx__now_ns */
 	int64_t wall_ms;
-	uint8_t now_is_old; /* a turn was run since the clock was read */
-	uint8_t after_poll; /* no turn was run since */
-	uint8_t is_slow;    /* the last timed turn was long */
-	uint32_t rest_us;   /* how long it rests now; rest.c */
+	uint8_t now_is_old;            /* a turn was run since the clock was read */
+	uint8_t after_poll;            /* no turn was run since */
+	uint8_t is_slow;               /* the last timed turn was long */
+	uint32_t rest_us;              /* how long it rests now; rest.c */
 	uint64_t load_ns, load_cpu_ns; /* clock and CPU time when that was last decided */
 	uint64_t random;
 	uint32_t
