@@ -413,6 +413,8 @@ Test(websocket_limits, a_whole_request_is_served_though_all_places_are_taken)
 	}
 }
 
+enum { SLOW = 16, FLOOD = 600 };
+
 /* 0: still open. */
 static bool is_ended(int fd)
 {
@@ -421,10 +423,14 @@ static bool is_ended(int fd)
 	return recv(fd, &byte, 1, MSG_DONTWAIT) >= 0;
 }
 
+static bool slow_ones_are_in(const struct websocket_figures *f)
+{
+	return f->handshaking == SLOW;
+}
+
 /* The flood pays, not the clients of other addresses who came before it and are slow. */
 Test(websocket_limits, a_flood_from_one_address_takes_no_place_of_another)
 {
-	enum { SLOW = 16, FLOOD = 600 };
 	struct websocket_figures f;
 	bool has_ended[FLOOD] = { false };
 	int slow[SLOW], flood[FLOOD], ended = 0;
@@ -437,6 +443,8 @@ Test(websocket_limits, a_flood_from_one_address_takes_no_place_of_another)
 		slow[i] = peer_connect_from(server.port, 2 + (unsigned)i);
 		peer_text(slow[i], "GET / HTTP/1.1\r\n");
 	}
+	cr_assert(peer_wait(
+		slow_ones_are_in)); /* a worker that is late finds no place for them */
 	for (int i = 0; i < FLOOD; i++) {
 		flood[i] = peer_connect_from(server.port, 100);
 		peer_text(flood[i], "GET / HT");
