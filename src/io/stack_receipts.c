@@ -310,9 +310,23 @@ static void on_heard(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 static void on_subscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
+	struct stack_receipts *const s = state;
+
 	(void)ctx;
 	(void)msg;
-	stack_routes_cache_clear(&((struct stack_receipts *)state)->routes);
+	s->hears_routes = true;
+	stack_routes_cache_clear(&s->routes);
+}
+
+/* As in stack_partition: who joins and leaves now is not heard, so no route is kept. */
+static void on_unsubscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct stack_receipts *const s = state;
+
+	(void)ctx;
+	(void)msg;
+	s->hears_routes = false;
+	stack_routes_cache_clear(&s->routes);
 }
 
 static void batch_end(struct cx_ctx *ctx, void *state)
@@ -377,6 +391,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(REDIS_REPLY, struct redis_reply, on_redis),
 	CX_ON(REDIS_PUSH, struct redis_push, on_heard),
 	CX_ON(REDIS_SUBSCRIBED, struct redis_subscribed, on_subscribed),
+	CX_ON(REDIS_UNSUBSCRIBED, struct cx_msg, on_unsubscribed),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_retry),
 };

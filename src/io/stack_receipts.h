@@ -4,7 +4,8 @@
  * number.
  *
  *   in    KAFKA_ASSIGNED, KAFKA_RECORDS, KAFKA_REVOKED  of topic 1, from kafka_consumer
- *         REDIS_PUSH (PUSH_ROUTE), REDIS_SUBSCRIBED     of the channel of workers
+ *         REDIS_PUSH (PUSH_ROUTE), REDIS_SUBSCRIBED,
+ *         REDIS_UNSUBSCRIBED                          of the channel of workers
  *   out   kafka_done, kafka_revoked_done; kafka_produce of dead letters
  *         PUBLISH to the instances' channels (stack_push.h)
  *

@@ -28,7 +28,7 @@ static void expect_all(unsigned first, unsigned count)
 
 static void wait_for_failures(uint64_t n)
 {
-	for (unsigned i = 0; i < 1000 && figures.failures < n; i++) {
+	for (unsigned i = 0; i < 2000 && figures.failures < n; i++) {
 		usleep(10000);
 		stack_partition_figures(&figures);
 	}

@@ -297,7 +297,7 @@ bool redis_bench_wait(bool (*is_so)(const struct redis_figures *f, uint64_t n), 
 	struct timespec now, end;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += 10;
+	end.tv_sec += 20;
 	do {
 		redis_figures(&f);
 		if (is_so(&f, n))
