@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 # What the tests need around them, whoever runs them and wherever; read by run-all.sh.
 
-# A program can be written there and run.
-runs_programs()
+# A program can be written there and run, and there is room for the files of a Kafka and a PostgreSQL.
+serves_as_tmp()
 {
 	local probe code
+	[ "$(df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')" -gt 600000 ] 2>/dev/null || return 1
 	probe=$(mktemp -p "$1" 2>/dev/null) || return 1
 	printf '#!/bin/sh\n' >"$probe" && chmod +x "$probe" && "$probe" 2>/dev/null
 	code=$?
@@ -25,8 +26,8 @@ surroundings()
 	# Short names come first: a Unix socket's path has 107 characters at most.
 	for place in "${TMPDIR:-/tmp}" /var/tmp "$PWD/build/tmp"; do
 		[ "$place" != "$PWD/build/tmp" ] || mkdir -p "$place"
-		runs_programs "$place" || continue
-		[ "$place" = "${TMPDIR:-/tmp}" ] || echo "${TMPDIR:-/tmp} runs no programs: TMPDIR=$place in its place"
+		serves_as_tmp "$place" || continue
+		[ "$place" = "${TMPDIR:-/tmp}" ] || echo "${TMPDIR:-/tmp} runs no programs or is full: TMPDIR=$place in its place"
 		export TMPDIR=$place
 		break
 	done

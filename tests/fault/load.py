@@ -95,8 +95,12 @@ class Crowd:
         self.habits.stopped = True
         for session in self.connected():
             session.leave(clean=True)
-        for task in self.tasks:
-            task.cancel()
+        # Again and again: wait_for() of Python before 3.12 may swallow a cancellation.
+        left = set(self.tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=1.0)
         results = await asyncio.gather(*self.tasks, return_exceptions=True)
         for error in self.errors + [r for r in results if isinstance(r, Exception)]:
             raise error

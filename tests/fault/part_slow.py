@@ -62,8 +62,10 @@ async def reader_of_all(srv, account):
 
 async def phase(load, filler):
     """p99 of the pairs while `filler` sends its trickle."""
+    ended = False
+
     async def trickle():
-        while True:
+        while not ended:  # wait_for() of Python before 3.12 may swallow a cancellation
             await filler.send(filler.rng.randint(LOW, HIGH))
             await asyncio.sleep(TRICKLE)
 
@@ -74,7 +76,7 @@ async def phase(load, filler):
         latencies, missing = await load.measure(SECONDS)
     finally:
         gc.enable()
-        task.cancel()
+        ended = True
     await asyncio.gather(task, return_exceptions=True)
     await filler.settled()
     return latencies, missing

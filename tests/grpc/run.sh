@@ -37,7 +37,7 @@ make_node()
 }
 make_h2spec()
 {
-	fetch h2spec env GOBIN="$build" go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+	fetch h2spec env GOBIN="$build" GOFLAGS=-modcacherw go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 }
 
 exec 9>"$build/.lock" # two runs at once share the folder: one prepares, the other waits

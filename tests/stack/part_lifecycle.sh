@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 # Up, down, status; crashes of each service; what others may do to ports and pid files.
 
-produce() { timeout 20 kcat -b "$KAFKA_BROKERS" -t "$KAFKA_TOPIC" -P -X acks=all <<<"$1"; }
+produce() { timeout 60 kcat -b "$KAFKA_BROKERS" -t "$KAFKA_TOPIC" -P -X acks=all <<<"$1"; }
 # All records from the start, since this is about what the broker kept.
-consumed() { timeout 30 kcat -b "$KAFKA_BROKERS" -t "$KAFKA_TOPIC" -C -o beginning -e -q | grep -qx "$1"; }
+consumed() { timeout 60 kcat -b "$KAFKA_BROKERS" -t "$KAFKA_TOPIC" -C -o beginning -e -q | grep -qx "$1"; }
 group_consumed()
 {
-	timeout 40 kcat -b "$KAFKA_BROKERS" -G "$KAFKA_CONSUMER_GROUP" -X auto.offset.reset=earliest -c 1 -q "$KAFKA_TOPIC" |
+	timeout 90 kcat -b "$KAFKA_BROKERS" -G "$KAFKA_CONSUMER_GROUP" -X auto.offset.reset=earliest -c 1 -q "$KAFKA_TOPIC" |
 		grep -qx "$1"
 }
 topics()
 {
 	local list topic
-	list=$(timeout 20 kcat -b "$KAFKA_BROKERS" -L)
+	list=$(timeout 60 kcat -b "$KAFKA_BROKERS" -L)
 	for topic in "$KAFKA_TOPIC" "$KAFKA_TOPIC-delivery-ack" "$KAFKA_TOPIC-dead-letter"; do
 		grep -qF "topic \"$topic\" with 6 partitions" <<<"$list" || { echo "$list"; return 1; }
 	done
