@@ -222,7 +222,9 @@ static uint32_t number_at(const struct kl_record *r)
 
 Test(kafka_log, a_pending_append_holds_back_its_sender_alone)
 {
-	char words[STACK_KEY_MAX + 8];
+	struct stack_seen seen;
+	const struct redis_arg argv[] = { REDIS_TEXT("ZREM"), REDIS_TEXT(KL_PREFIX "claims"),
+		                          kl_claim_member(ANNA, 1, &seen) };
 
 	kl_claim_by_other(ANNA, 1, 20000);
 	for (uint32_t i = 1; i <= 5; i++)
@@ -232,8 +234,7 @@ Test(kafka_log, a_pending_append_holds_back_its_sender_alone)
 	for (uint32_t i = 11; i <= 15; i++)
 		cr_assert_eq(number_at(kl_next_record()), i);
 	cr_assert_not(kl_record_comes(300), "overtook what stands in front");
-	snprintf(words, sizeof(words), "DEL %s", kl_claim_key(ANNA, 1));
-	cr_assert_str_eq(kl_redis(words), "1");
+	cr_assert_str_eq(kl_redis_args(argv, CX_COUNTOF(argv)), "1");
 	for (uint32_t i = 1; i <= 5; i++)
 		cr_assert_eq(number_at(kl_next_record()), i);
 }
