@@ -11,7 +11,7 @@
 #define READ_BYTES 65536
 #define READ_TIMEOUT_MS 10000
 #define CONFIRM_EVERY 64 /* receipts */
-#define CONFIRM_MS 500   /* or so often, when there are fewer */
+#define CONFIRM_MS 100   /* or so often, when there are fewer */
 #define LOOK_MS 30000
 #define HELD_PUSHES_MAX 64
 
