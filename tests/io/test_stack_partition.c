@@ -2,7 +2,7 @@
 /* The worker's partition owner on a real Redis: what lands in inboxes, what is pushed, what is done. */
 #include "partition_cases.h"
 
-TestSuite(stack_partition, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(stack_partition, .init = setup, .fini = teardown, .timeout = 180);
 
 /* ---- what is appended ---- */
 
