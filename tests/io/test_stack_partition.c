@@ -4,7 +4,7 @@
 
 #include "partition_cases.h"
 
-TestSuite(stack_partition, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(stack_partition, .init = setup, .fini = teardown, .timeout = 180);
 
 /* ---- what is appended ---- */
 

@@ -27,7 +27,7 @@ static void teardown_acked(void)
 	stack_acked_free(acked);
 }
 
-TestSuite(stack_partition_again, .init = setup_acked, .fini = teardown_acked, .timeout = 60);
+TestSuite(stack_partition_again, .init = setup_acked, .fini = teardown_acked, .timeout = 180);
 
 static void acknowledge_of(unsigned sender, unsigned number)
 {
