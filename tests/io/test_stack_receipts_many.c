@@ -219,6 +219,14 @@ static void send_subscribed(struct cx_ctx *ctx, void *arg)
 	cx_assert(cx_send_reserved(ctx, receipts, &m->hdr) == CX_OK);
 }
 
+static void send_unsubscribed(struct cx_ctx *ctx, void *arg)
+{
+	struct cx_msg *const m = cx_msg_new(ctx, REDIS_UNSUBSCRIBED, sizeof(*m));
+
+	(void)arg;
+	cx_assert(cx_send_reserved(ctx, receipts, m) == CX_OK);
+}
+
 /* A receipt for Anna, and how many pushes went to an instance until it was done. */
 static long long publishes_of_one(unsigned message)
 {
@@ -233,6 +241,7 @@ static long long publishes_of_one(unsigned message)
 Test(stack_receipts_many, a_route_is_read_once_and_follows_what_is_heard)
 {
 	assign(0);
+	redis_bench_run(&bench, 3, send_subscribed, NULL);
 	cr_assert_eq(publishes_of_one(1), 0, "she is away");
 	ask("HSET " ROUTE(ANNA) " " INSTANCE "/64 1/9");
 	cr_assert_eq(publishes_of_one(2), 0, "and nobody said that she came");
@@ -245,6 +254,10 @@ Test(stack_receipts_many, a_route_is_read_once_and_follows_what_is_heard)
 	redis_bench_run(&bench, 3, send_subscribed, NULL); /* something may have been missed */
 	cr_assert_eq(publishes_of_one(6), 1);
 	cr_assert_eq(calls_of("hkeys"), 2);
+	redis_bench_run(&bench, 3, send_unsubscribed, NULL); /* nothing is heard: nothing is kept */
+	publishes_of_one(7);
+	publishes_of_one(8);
+	cr_assert_eq(calls_of("hkeys"), 4);
 }
 
 Test(stack_receipts_many, who_joins_just_after_a_receipt_is_told_to_look)
