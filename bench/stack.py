@@ -34,7 +34,8 @@ def arguments():
     arg.add_argument("--runs", type=int, default=5)
     arg.add_argument("--seconds", type=float, default=10, help="measured time of one run")
     arg.add_argument("--rate", type=int, help="of the part open; else half of saturation")
-    arg.add_argument("--threads", type=int, help="WORKER_THREADS of each role; else its default")
+    arg.add_argument("--threads", type=int, default=1, help="WORKER_THREADS of each role (1: six "
+                     "processes share the cores here); 0: the role's default")
     arg.add_argument("--users", type=int, default=100000, help="of the part memory")
     arg.add_argument("--connected", type=int, default=10000, help="of the part memory")
     arg.add_argument("--perf", metavar="FILE", type=pathlib.Path,

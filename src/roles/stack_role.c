@@ -22,7 +22,7 @@
 #define HEALTH_CONNECTIONS 256
 #define HEALTH_FRAME_BYTES 4096
 #define HANDSHAKE_SECS 10
-#define REST_US 1000 /* of a way that takes several ms under load */
+#define REST_US 2000 /* of a way that takes several ms under load */
 #define DAY_MS INT64_C(86400000)
 #define HOUR_MS INT64_C(3600000)
 

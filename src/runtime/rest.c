@@ -7,33 +7,28 @@
  * is done about packets: Mogul and Ramakrishnan, "Eliminating receive livelock in an interrupt-driven
  * kernel", 1997.
  *
- * Its share of a CPU in the last LOAD_NS says how long: below LOAD_LOW not at all, so that with little to
- * do nothing waits; from LOAD_HIGH on conf.rest_us.
+ * How many messages it handled in the last LOAD_NS says how long: up to RATE_LOW a second not at all, so
+ * that with little to do nothing waits; from RATE_HIGH on conf.rest_us.  (Its share of a CPU says less: with
+ * few messages each costs ten times as much, mostly for sleeping and waking.)
  * While it rests it counts as awake (worker.c): nobody has to wake it, and nothing is lost by that, since
  * it looks at everything again before it sleeps. */
 #include <time.h>
 
 #include "runtime/internal.h"
 
-#define LOAD_NS 10000000
-#define LOAD_LOW 20 /* thousandths */
-#define LOAD_HIGH 100
+#define LOAD_NS UINT64_C(10000000)
+#define RATE_LOW 20000
+#define RATE_HIGH 60000
 
-static uint64_t cpu_ns(void)
+uint32_t cx__rest_us(uint32_t max_us, uint64_t messages, uint64_t ns)
 {
-	struct timespec t;
+	const uint64_t rate = ns > 0 ? messages * UINT64_C(1000000000) / ns : 0;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
-uint32_t cx__rest_us(uint32_t max_us, uint64_t cpu, uint64_t wall)
-{
-	const uint64_t load = wall > 0 ? cpu * 1000 / wall : 0;
-
-	if (load < LOAD_LOW)
+	if (rate <= RATE_LOW)
 		return 0;
-	return (uint32_t)(load < LOAD_HIGH ? max_us * load / LOAD_HIGH : max_us);
+	if (rate >= RATE_HIGH)
+		return max_us;
+	return (uint32_t)(max_us * (rate - RATE_LOW) / (RATE_HIGH - RATE_LOW));
 }
 
 void cx__rest(struct cx_worker *w)
@@ -42,11 +37,12 @@ void cx__rest(struct cx_worker *w)
 	struct timespec t = { 0 };
 
 	if (now_ns - w->load_ns >= LOAD_NS) {
-		const uint64_t was_ns = w->load_cpu_ns;
+		const uint64_t calls =
+			atomic_load_explicit(&w->dispatched, memory_order_relaxed) / 2;
 
-		w->load_cpu_ns = cpu_ns();
-		w->rest_us = cx__rest_us(w->rt->conf.rest_us, w->load_cpu_ns - was_ns,
+		w->rest_us = cx__rest_us(w->rt->conf.rest_us, calls - w->load_calls,
 		                         now_ns - w->load_ns);
+		w->load_calls = calls;
 		w->load_ns = now_ns;
 	}
 	if (w->rest_us == 0)

@@ -254,7 +254,8 @@ Test(stack_receipts_many, a_route_is_read_once_and_follows_what_is_heard)
 	redis_bench_run(&bench, 3, send_subscribed, NULL); /* something may have been missed */
 	cr_assert_eq(publishes_of_one(6), 1);
 	cr_assert_eq(calls_of("hkeys"), 2);
-	redis_bench_run(&bench, 3, send_unsubscribed, NULL); /* nothing is heard: nothing is kept */
+	redis_bench_run(&bench, 3, send_unsubscribed,
+	                NULL); /* nothing is heard: nothing is kept */
 	publishes_of_one(7);
 	publishes_of_one(8);
 	cr_assert_eq(calls_of("hkeys"), 4);
