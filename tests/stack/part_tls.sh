@@ -56,7 +56,7 @@ check '--tls: a worker with the CA of all is ready' refused_role worker kafka=ok
 check '--tls: a role refuses a Redis of another CA' refused_role worker redis=failed 'certificate' REDIS_CA_FILE="$D/tls/other-ca.pem"
 check '--tls: a role refuses a Kafka of another CA' refused_role gateway kafka=failed 'certificate' KAFKA_SSL_CA_FILE="$D/tls/other-ca.pem"
 check '--tls: a role refuses a PostgreSQL of another CA' refused_role gateway store=failed 'certificate' PGSSLROOTCERT="$D/tls/other-ca.pem"
-check '--tls: a role is refused by Kafka with a wrong password' refused_role gateway kafka=failed 'Authentication failed' KAFKA_SASL_PASSWORD=wrong
+check '--tls: a role is refused by Kafka with a wrong password' refused_role gateway kafka=failed 'Authentication failed' KAFKA_SASL_PASSWORD=not-the-one-9Qx7Lm2v
 check '--tls: a probe crosses two servers, two gateways, two workers' \
 	env CONSTRUCT="$build/construct" PORT=0 ops/run-stack.sh --once "$D"
 check '--tls: down --wipe' stack down --wipe "$D"
