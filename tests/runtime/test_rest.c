@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "runtime/internal.h"
@@ -45,12 +47,10 @@ static const struct cx_actor_type counter = {
 	.handler_count = CX_COUNTOF(handlers),
 };
 
-/* Sends one burst at a time; returns how often the worker slept and was woken for `n` of them. */
-static uint64_t wakeups_for(uint32_t rest_us, int n)
+Test(rest, what_comes_meanwhile_does_not_wait_for_good, .timeout = 60)
 {
-	const struct cx_runtime_conf conf = { .workers = 1, .rest_us = rest_us };
+	const struct cx_runtime_conf conf = { .workers = 1, .rest_us = 2000 };
 	const struct timespec pause = { 0, 100000 };
-	struct cx_worker_stats stats;
 	struct cx_runtime *rt;
 	struct cx_ref ref;
 
@@ -58,7 +58,7 @@ static uint64_t wakeups_for(uint32_t rest_us, int n)
 	cr_assert_eq(cx_runtime_new(&conf, &rt), CX_OK);
 	cr_assert_eq(cx_runtime_spawn(rt, &counter, NULL, 0, &ref), CX_OK);
 	cr_assert_eq(cx_runtime_start(rt), CX_OK);
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < 300; i++) {
 		for (int k = 0; k < BURST; k++)
 			cr_assert_eq(
 				cx_post(rt, ref, cx_post_new(COUNT, sizeof(struct cx_msg))),
@@ -67,17 +67,54 @@ static uint64_t wakeups_for(uint32_t rest_us, int n)
 		while (atomic_load(&handled) < (i + 1) * BURST)
 			nanosleep(&pause, NULL);
 	}
-	cr_assert_geq(cx_runtime_worker_stats(rt, &stats, 1), 1);
 	cx_runtime_stop(rt);
 	cx_runtime_free(rt);
-	return stats.wakeups;
 }
 
-Test(rest, who_sends_to_a_worker_that_rests_need_not_wake_it, .timeout = 60)
+/* A worker as far as rests look at it, which decided long ago and handled so many messages since. */
+static struct cx_worker *worker_with(struct cx_runtime *rt, uint64_t messages)
 {
-	const uint64_t without = wakeups_for(0, 300), with = wakeups_for(2000, 300);
+	struct cx_worker *const w = aligned_alloc(_Alignof(struct cx_worker), sizeof(*w));
 
-	cr_assert_gt(without, 250);
-	cr_assert_lt(with, without / 2, "%llu of %llu", (unsigned long long)with,
-	             (unsigned long long)without);
+	cr_assert_not_null(w);
+	memset(w, 0, sizeof(*w));
+	w->rt = rt;
+	w->now_is_old = 1;
+	cx__rest(w); /* the first decision: nothing was handled */
+	cr_assert_eq(w->rest_us, 0);
+	w->load_ns -= SECOND;
+	atomic_store(&w->dispatched, messages * 2);
+	w->now_is_old = 1;
+	return w;
+}
+
+static uint64_t time_of_rest(struct cx_worker *w)
+{
+	struct timespec before, after;
+
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	cx__rest(w);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	cr_assert_eq(atomic_load(&w->sleeping), 0, "whoever sends would wake it");
+	return (uint64_t)(after.tv_sec - before.tv_sec) * SECOND + (uint64_t)after.tv_nsec -
+	       (uint64_t)before.tv_nsec;
+}
+
+Test(rest, a_busy_worker_rests_and_counts_as_awake, .timeout = 60)
+{
+	struct cx_runtime *const rt = calloc(1, sizeof(*rt));
+	struct cx_worker *busy, *idle;
+
+	cr_assert_not_null(rt);
+	rt->conf.rest_us = 100000;
+	busy = worker_with(rt, 1000000);
+	idle = worker_with(rt, 1000);
+	cr_assert_geq(time_of_rest(busy), 100000000);
+	cr_assert_eq(busy->rest_us, 100000);
+	time_of_rest(idle);
+	cr_assert_eq(idle->rest_us, 0);
+	cr_assert_eq(idle->now_is_old, 0, "it did not sleep");
+	free(busy);
+	free(idle);
+	free(rt);
 }
