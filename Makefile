@@ -284,11 +284,11 @@ deps:
 	@ops/install-deps.sh run
 
 # On a terminal the program becomes the foreground job (bash -m), so that Ctrl-C reaches it and
-# not make, which would call the clean end an error.
+# not make, which would call the clean end an error.  When make itself is ended it must not run on alone.
 run:
 	@ops/install-deps.sh run
 	@$(MAKE) --no-print-directory -j$(JOBS) CONF=release all
-	@if [ -t 0 ]; then exec bash -mc 'build/release/construct all; exit $$?'; \
+	@if [ -t 0 ]; then exec bash -mc 'setpriv --pdeathsig TERM build/release/construct all; exit $$?'; \
 	else exec build/release/construct all; fi
 
 # --- tests -----------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ e2e-stack: all $(STACK_CASES)
 run-stack:
 	@ops/install-deps.sh run stack
 	@$(MAKE) --no-print-directory -j$(JOBS) CONF=release all
-	@if [ -t 0 ]; then exec bash -mc 'ops/run-stack.sh; exit $$?'; else exec ops/run-stack.sh; fi
+	@if [ -t 0 ]; then exec bash -mc 'setpriv --pdeathsig TERM ops/run-stack.sh; exit $$?'; else exec ops/run-stack.sh; fi
 
 # Stock clients of gRPC against our server.
 grpc-test: $(GRPC)

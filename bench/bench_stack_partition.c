@@ -22,6 +22,7 @@
 #include "io/kafka_consumer.h"
 #include "io/kafka_record.h"
 #include "io/loop_uv.h"
+#include "io/redis_sub.h"
 #include "io/stack_keys.h"
 #include "io/stack_partition.h"
 #include "wire/envelope.h"
@@ -222,8 +223,10 @@ int main(int argc, char **argv)
 		return 1;
 	part.consumer = part.producer = feeder;
 	if (cx_runtime_spawn(rt, &stack_partition_type, &part, 0, &owner) != CX_OK ||
-	    cx_runtime_start(rt) != CX_OK)
-		return 1;
+	    cx_runtime_start(rt) != CX_OK ||
+	    cx_post(rt, owner,
+	            cx_post_new(REDIS_SUBSCRIBED, sizeof(struct redis_subscribed))) != CX_OK)
+		return 1; /* without the notice no route is remembered */
 	usleep(300000);
 	wall = seconds(CLOCK_MONOTONIC);
 	cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);

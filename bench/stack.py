@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 import stack_memory
+import stack_report
 from benchlib import ROOT, CannotRun, Series, busy_percent, generator, machine, raise_fd_limit, \
     run_tsv, say
 from stack_roles import BACKENDS, ROLES, Relay, Stack
@@ -33,12 +34,14 @@ def arguments():
     arg.add_argument("--runs", type=int, default=5)
     arg.add_argument("--seconds", type=float, default=10, help="measured time of one run")
     arg.add_argument("--rate", type=int, help="of the part open; else half of saturation")
-    arg.add_argument("--threads", type=int, help="WORKER_THREADS of each role; else its default")
+    arg.add_argument("--threads", type=int, default=1, help="WORKER_THREADS of each role (1: six "
+                     "processes share the cores here); 0: the role's default")
     arg.add_argument("--users", type=int, default=100000, help="of the part memory")
     arg.add_argument("--connected", type=int, default=10000, help="of the part memory")
     arg.add_argument("--perf", metavar="FILE", type=pathlib.Path,
                      help="only: saturate it for --seconds under perf record -a -o FILE")
     arg.add_argument("--json", metavar="FILE", type=pathlib.Path, help="write all values there")
+    arg.add_argument("--no-write", action="store_true", help="leave docs/benchmarks.md alone")
     opt = arg.parse_args()
     unknown = [p for p in opt.parts if p not in PARTS]
     if unknown:
@@ -137,9 +140,10 @@ def both(relay, opt, title, pairs, in_flight, rate=0):
     return ours, floor
 
 
-def verdict(what, is_met):
-    say(f"  {'met' if is_met else 'MISSED'}: {what}")
-    return is_met
+def verdict(out, part, what, is_met):
+    text = f"{what}: {'met' if is_met else 'MISSED'}"
+    say("  " + text)
+    out.setdefault("verdicts", {}).setdefault(part, []).append(text)
 
 
 # --- the parts ---------------------------------------------------------------------------------
@@ -150,11 +154,11 @@ def saturation(relay, opt, out):
         ours, floor = both(relay, opt, f"closed loop {name}", pairs, in_flight)
         out[name] = {"relay": ours, "floor": floor}
         rate, bare = ours["messages/s"].median, floor["messages/s"].median
-        verdict(f"{rate:,.0f}/s, at least {TARGET_PER_S:,}/s", rate >= TARGET_PER_S)
-        verdict(f"{rate / bare:.2f} of the floor, at least {TARGET_SHARE}",
+        verdict(out, name, f"{rate:,.0f}/s, at least {TARGET_PER_S:,}/s", rate >= TARGET_PER_S)
+        verdict(out, name, f"{rate / bare:.2f} of the floor, at least {TARGET_SHARE}",
                 rate / bare >= TARGET_SHARE)
         cpu = ours["CPU us a message, three roles"].median
-        verdict(f"{cpu:.1f} us a message in the roles, at most {TARGET_CPU_US}",
+        verdict(out, name, f"{cpu:.1f} us a message in the roles, at most {TARGET_CPU_US}",
                 cpu <= TARGET_CPU_US)
 
 
@@ -168,17 +172,18 @@ def open_loop(relay, opt, out):
             rate = run_relay(relay, opt, *CLOSED["64x16"])["per_s"] / 2
     rate = round(rate)
     ours, floor = both(relay, opt, f"open loop {rate:,}/s", 64, 64, rate)
-    out["open"] = {"relay": ours, "floor": floor}
+    out["open"] = {"relay": ours, "floor": floor, "rate": rate}
     p99, bare = (x["ms due to delivered p99"].median for x in (ours, floor))
-    verdict(f"p99 to delivered {p99:.1f} ms, at most {TARGET_P99_MS} or {TARGET_P99_FLOORS} x "
-            f"{bare:.1f}", p99 <= max(TARGET_P99_MS, TARGET_P99_FLOORS * bare))
+    verdict(out, "open", f"p99 to delivered {p99:.1f} ms, at most {TARGET_P99_MS} or "
+            f"{TARGET_P99_FLOORS} x {bare:.1f}", p99 <= max(TARGET_P99_MS, TARGET_P99_FLOORS * bare))
 
 
 def slow(relay, opt, out):
     ours, floor = both(relay, opt, "open loop 1,000/s", 64, 64, 1000)
-    out["slow"] = {"relay": ours, "floor": floor}
+    out["slow"] = {"relay": ours, "floor": floor, "rate": 1000}
     p50 = ours["ms due to delivered p50"].median
-    verdict(f"p50 to delivered {p50:.2f} ms, at most {TARGET_P50_MS}", p50 <= TARGET_P50_MS)
+    verdict(out, "slow", f"p50 to delivered {p50:.2f} ms, at most {TARGET_P50_MS}",
+            p50 <= TARGET_P50_MS)
 
 
 def redis_part(relay, opt, out):
@@ -188,7 +193,7 @@ def redis_part(relay, opt, out):
         f"{sum(own.values()):.2f}")
     for name, n in sorted(own.items(), key=lambda item: -item[1]):
         say(f"  {name:<24} {n:.3f}")
-    out["commands"] = own
+    out["commands"] = {"per_s": got["per_s"], "each": own}
     out["ids"] = stack_memory.remembered_ids(relay.stack.redis, relay.prefix)
 
 
@@ -227,13 +232,16 @@ def run_parts(stack, opt, out):
 def main():
     opt = arguments()
     out = {}
-    say(f"Measured on {machine()}; {opt.runs} runs of {opt.seconds:g} s after a warm-up.")
+    measured = f"Measured on {machine()}; {opt.runs} runs of {opt.seconds:g} s after a warm-up."
+    say(measured)
     busy = busy_percent()
     if busy > 15:
         say(f"!! Others used {busy:.0f} % of the CPUs when this began: rough numbers.")
     raise_fd_limit()
     try:
         run_parts(Stack(opt.stack), opt, out)
+        if not opt.no_write and not opt.perf:
+            stack_report.write(out, opt, measured)
     except (CannotRun, OSError, KeyError, subprocess.SubprocessError, json.JSONDecodeError) as why:
         sys.exit(f"!! NOT RUN: {why!r}")
     finally:

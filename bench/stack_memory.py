@@ -146,7 +146,7 @@ def by_key(redis, prefix, route):
     out = {"route": route}
     for name, pattern in (("session", "session:*"), ("user_sessions", "user_sessions:*"),
                           ("inbox", f"{prefix}inbox:*"),
-                          ("dedup bucket", f"{prefix}dedup:*"), ("claim", f"{prefix}claim:*")):
+                          ("dedup bucket", f"{prefix}dedup:*"), ("claims", f"{prefix}claims")):
         keys = list(redis.scan(pattern))
         if keys:
             out[name] = {"keys": len(keys), "bytes": mean_bytes(redis, keys)}

@@ -5,8 +5,10 @@
 DEPLOY_ROLES := server gateway worker
 each = $(addprefix $(1)-,$(DEPLOY_ROLES))
 
-# Settings of the scripts, whether given in the environment or after `make`.
-DEPLOY_ENV := $(foreach v,DRY_RUN ENV_FILE BUILD COUNT SIZE MEMORY VERSION,$(if $($(v)),$(v)='$($(v))'))
+# Settings of the scripts, whether given in the environment or after `make`,
+# as they are: nothing in them is make's or the shell's.
+quote = '$(subst ','\'',$(1))'
+DEPLOY_ENV := $(foreach v,DRY_RUN ENV_FILE BUILD COUNT SIZE MEMORY VERSION,$(if $(value $(v)),$(v)=$(call quote,$(value $(v)))))
 
 .PHONY: secrets-all secrets-autoscaler secrets-check secrets-generate $(call each,secrets) \
 	deploy-all deploy-autoscaler $(call each,deploy) status-all status-autoscaler $(call each,status) \
@@ -19,10 +21,12 @@ STAGE ?= $(if $(filter deploy-%,$(MAKECMDGOALS)),1)
 secrets-all secrets-autoscaler $(call each,secrets): secrets-%:
 	@$(DEPLOY_ENV) ops/setup-fly-secrets.sh $(if $(filter 1,$(STAGE)),--stage) $*
 secrets-check:
-	@$(DEPLOY_ENV) ops/secrets-check.sh $(ROLE)
+	@$(DEPLOY_ENV) ops/secrets-check.sh $(if $(value ROLE),$(call quote,$(value ROLE)))
 secrets-generate:
 	@$(DEPLOY_ENV) ops/secrets-generate.sh
 
+# In this order, with -j too.
+deploy-all deploy-autoscaler $(call each,deploy): | $(filter secrets-%,$(MAKECMDGOALS))
 deploy-all deploy-autoscaler $(call each,deploy): deploy-%:
 	@$(DEPLOY_ENV) ops/fly.sh deploy $*
 status-all status-autoscaler $(call each,status): status-%:
@@ -36,11 +40,12 @@ $(call each,rollback): rollback-%:
 $(call each,ssh): ssh-%:
 	@$(DEPLOY_ENV) ops/fly.sh ssh $*
 
-# On a terminal the program becomes the foreground job (bash -m), as with `make run`.
+# On a terminal the program becomes the foreground job (bash -m), as with `make run`; when make is ended,
+# or the terminal closed, it drains instead of running on alone (--pdeathsig).
 # BUILD=DIR: the programs of that folder, nothing is built.
 define run_role
 $(if $(DRY_RUN)$(BUILD),,@ops/install-deps.sh run && $(MAKE) --no-print-directory -j$(JOBS) CONF=release all)
-@if [ -t 0 ] && [ -z '$(DRY_RUN)' ]; then $(DEPLOY_ENV) exec bash -mc 'ops/run-role.sh $(1); exit $$?'; \
+@if [ -t 0 ] && [ -z '$(DRY_RUN)' ]; then $(DEPLOY_ENV) exec bash -mc 'setpriv --pdeathsig TERM ops/run-role.sh $(1); exit $$?'; \
 else $(DEPLOY_ENV) exec ops/run-role.sh $(1); fi
 endef
 $(call each,run): run-%:
@@ -48,8 +53,9 @@ $(call each,run): run-%:
 db-migrate:
 	$(call run_role,migrate)
 # What the program itself says of .env, for one role.
+check-config: export role = $(or $(value ROLE),server)
 check-config:
-	$(call run_role,check $(or $(ROLE),server))
+	$(call run_role,check "$$role")
 
 docker-up docker-down docker-logs docker-build docker-rebuild docker-probe: docker-%:
 	@$(DEPLOY_ENV) ops/docker.sh $*

@@ -6,7 +6,8 @@ set -u +x +a
 program=docker.sh
 . "${BASH_SOURCE[0]%"${0##*/}"}deploy/common.sh"
 . "$home/ops/deploy/secrets.sh"
-compose=(docker compose -f ops/docker-compose.yml --project-directory .)
+# Left alone, compose reads .env, by rules of its own, and would hold its secrets.
+compose=(docker compose --env-file /dev/null -f ops/docker-compose.yml --project-directory .)
 
 # Files for `secrets:` of the composition.  The folder is for its owner only; a file may be read by
 # the user that a container runs as, whose number nobody here knows.

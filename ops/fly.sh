@@ -51,7 +51,7 @@ fill_up()
 	if [ -n "${DRY_RUN:-}" ]; then
 		have=0
 	else
-		list=$(fly machine list -a "$app" --quiet </dev/null) || return
+		list=$(fly machine list -a "$app" --quiet </dev/null 9<&-) || return
 		have=$(grep -cE '^[[:blank:]]*[0-9a-f]{8,}' <<<"$list")
 	fi
 	[ "$have" -ge "$want" ] || run fly scale count "$want" -a "$app" --region "${conf[FLY_REGION]}" --yes
@@ -109,7 +109,7 @@ scale()
 # VERSION and image of the releases, the newest first, from `fly releases --json`.
 releases()
 {
-	fly releases -a "$1" --image --json </dev/null | tr '{},' '\n\n\n' | awk '
+	fly releases -a "$1" --image --json </dev/null 9<&- | tr '{},' '\n\n\n' | awk '
 		/^[ \t]*"Version":/ { version = $2 + 0; status = "" }
 		/^[ \t]*"Status":/ { status = $2 }
 		/^[ \t]*"ImageRef":/ { gsub(/"/, "", $2); if ($2 != "" && status !~ /failed|running|pending|interrupted/) print version, $2 }'
@@ -155,6 +155,7 @@ cd "$home" || exit 1
 conf_read
 list_read
 need_fly
+case $action in deploy | scale | rollback) lock_apps ;; esac
 case $action:$role in
 deploy:all) deploy_all ;;
 status:all) status_all ;;

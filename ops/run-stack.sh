@@ -49,7 +49,7 @@ start()
 
 await_port()
 {
-	local until=$((SECONDS + 60))
+	local until=$((SECONDS + 120))
 	until [ -s "$run/$1.port" ]; do
 		[ $SECONDS -lt $until ] && kill -0 "$2" 2>/dev/null ||
 			fail "$1 does not start: $(tail -n 1 "$run/$1.log")"
@@ -62,7 +62,7 @@ port_of() { cat "$run/$1.port"; }
 # A role is ready when each backend that it needs answers.
 await_ready()
 {
-	local name=$1 port until=$((SECONDS + 60)) answer=
+	local name=$1 port until=$((SECONDS + 120)) answer=
 	port=$(cat "$run/$name.port.health" 2>/dev/null || port_of "$name")
 	until case $answer in *'"ready"'*) true ;; *) false ;; esac do
 		[ $SECONDS -lt $until ] || fail "$name is not ready: ${answer:-no answer}"

@@ -12,9 +12,10 @@ umask 077
 
 file=${ENV_FILE:-.env}
 [ ! -L "$file" ] || file=$(readlink -f "$file")
-exec 9>"$file.lock"
-trap 'rm -f "$file.lock" "$file.new"' EXIT
+# The folder is the lock: a file for it could be deleted by one while the next one holds it.
+exec 9<"$(dirname "$file")" || exit 74
 flock -n 9 || die 75 "another one writes $file"
+trap 'rm -f "$file.new"' EXIT
 list_read
 [ -e "$file" ] || : >"$file"
 env_read "$file" || die 78 "$file was left as it is"
@@ -32,7 +33,7 @@ make_value()
 
 made=()
 for name in "${listed[@]}"; do
-	[ -z "${env_value[$name]:-}" ] && is_needed "$name" || continue
+	[ -z "${env_value[$name]:-}" ] && { is_needed "$name" || [ "${need_of[$name]}" = made ]; } || continue
 	value=$(make_value "${kind_of[$name]}") || continue
 	made+=("$name")
 	added+=$name=$value$'\n'

@@ -27,12 +27,13 @@ list_read
 env_read "${ENV_FILE:-.env}" || die 78 'nothing was sent'
 check_roles fly "${roles[@]}" || die 78 'nothing was sent'
 need_fly
+lock_apps
 
 make_app() # APP, unless it is there
 {
 	local apps
 	if [ -z "${DRY_RUN:-}" ]; then
-		apps=$(fly apps list --json </dev/null) || return
+		apps=$(fly apps list --json </dev/null 9<&-) || return
 		grep -q "\"Name\": *\"$1\"" <<<"$apps" && return
 	fi
 	run fly apps create "$1" --org "${conf[FLY_ORG]}" </dev/null

@@ -82,7 +82,7 @@ lock()
 }
 
 # On a busy machine a broker is fenced for a moment, a server answers late: that is not yet dead.
-answers_soon() { wait_for 4 "$1_answers"; }
+answers_soon() { wait_for 8 "$1_answers"; }
 
 # --- up --------------------------------------------------------------------------------------
 
@@ -97,10 +97,10 @@ start_service()
 		from=$(wc -c <"$log")
 		"${name}_launch" || return 1
 		read -r pid _ <"$dir/$name.pid"
-		until=$((SECONDS + 90))
+		until=$((SECONDS + 180)) # a Kafka on a busy machine took 70
 		until "${name}_answers"; do
 			gone "$pid" && break
-			[ $SECONDS -lt $until ] || { complain "$name does not answer after 90 s: $log"; return 1; }
+			[ $SECONDS -lt $until ] || { complain "$name does not answer after 180 s: $log"; return 1; }
 			sleep 0.1
 		done
 		if ! gone "$pid"; then

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 # run-all.sh [STAGE...]: what `make test` and CI run.  Stages in order, each timed, the first
 # failure ends it; nothing is skipped silently.  Last line: `N passed, N failed`.
+# STAGE_TIMEOUT=n: seconds for each stage (default: limit_of).  TOTAL_TIMEOUT=n: for all of them; CI, which
+# would end us without a word after 45 minutes, gets 43.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # A make above us would hand its job server and flags to the makes below.
@@ -10,6 +12,8 @@ make=${MAKE:-make}
 jobs=${JOBS:-$(nproc)}
 logs=build/test-logs
 . tests/sanitizers.sh
+. tests/surroundings.sh
+surroundings
 
 mk() { "$make" --no-print-directory -j"$jobs" WERROR=1 "$@"; }
 
@@ -84,6 +88,34 @@ stage_stack-fault()
 
 all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim fuzz e2e stack grpc deploy conformance fault stack-fault'
 
+# Three times and more of what a stage takes on two cores, so that what hangs is named while there is time.
+limit_of()
+{
+	case $1 in
+	build-* | unit-asan | stress-tsan | sim | stack) echo 1200 ;;
+	*) echo 900 ;;
+	esac
+}
+total=${TOTAL_TIMEOUT:-$([ "${CI:-}" = true ] && echo 2580 || echo 0)}
+
+# The seconds that a stage gets: its limit, or what is left for all.
+seconds_for()
+{
+	local limit=${STAGE_TIMEOUT:-$(limit_of "$1")} left=$((total + began - SECONDS))
+	if [ "$total" -gt 0 ] && [ $left -lt "$limit" ]; then limit=$((left > 0 ? left : 1)); fi
+	echo "$limit"
+}
+
+# What still runs of a stage just before its time is over: the last of these hangs.
+tell_of_hang() # PROCESS GROUP, SECONDS
+{
+	sleep $(($2 > 2 ? $2 - 2 : 0)) &
+	trap "kill $! 2>/dev/null; exit" TERM
+	wait $!
+	echo "after $2 s these still run:"
+	ps -e -o pgid=,pid=,ppid=,etimes=,args= | awk -v g="$1" '$5 != "awk" && ($1 == g || index($0, "'"$PWD"'/build/")) { print "  " substr($0, 1, 200) }'
+}
+
 # The parent calls itself for one stage, so that a stage is one process that can be timed out.
 if [ "${1:-}" = --stage ]; then
 	"stage_$2"
@@ -99,7 +131,7 @@ for s in $want; do
 done
 
 mkdir -p "$logs"
-passed=0 failed=0 began=$SECONDS pid=
+passed=0 failed=0 began=$SECONDS pid= code=0
 stop() { [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null; echo; echo "interrupted: $passed passed, $failed failed"; exit 130; }
 trap stop INT TERM
 declare -a times=()
@@ -109,13 +141,19 @@ for s in $want; do
 	printf '\n======== %s ========\n' "$s"
 	start=$SECONDS
 	: >"$log"
-	MAKE=$make JOBS=$jobs timeout -k 15 "${STAGE_TIMEOUT:-1800}" "$0" --stage "$s" >"$log" 2>&1 </dev/null &
+	limit=$(seconds_for "$s")
+	# A minute between TERM and KILL: backends have to be stopped.
+	MAKE=$make JOBS=$jobs timeout -k 60 "$limit" "$0" --stage "$s" >"$log" 2>&1 </dev/null &
 	pid=$!
+	tell_of_hang $pid "$limit" >>"$log" 2>&1 &
+	teller=$!
 	tail -n +1 -s 0.2 -f --pid=$pid "$log" &
 	shown=$!
 	wait $pid
 	code=$?
 	pid=
+	kill $teller 2>/dev/null
+	wait $teller 2>/dev/null
 	wait $shown 2>/dev/null
 	secs=$((SECONDS - start))
 	read -r p f <<<"$(sed -n 's/.*\b\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1)"
@@ -131,7 +169,10 @@ printf '\n======== summary ========\n'
 printf '  %s\n' "${times[@]}"
 printf '  %-14s %5d s\n' total $((SECONDS - began))
 if [ $code != 0 ]; then
-	[ $code = 124 ] && why="took longer than ${STAGE_TIMEOUT:-1800} s" || why="exit code $code"
+	why="exit code $code"
+	[ $code != 124 ] || why='a time limit inside it'
+	[ $secs -lt "$limit" ] || why="took longer than $limit s"
+	[ "$total" = 0 ] || [ $((SECONDS - began)) -lt "$total" ] || why="the $total s for all stages are over; $why"
 	echo "FAILED at stage '$s' ($why); its output: $log; again: make test STAGES=$s"
 elif [ "$want" != "$all" ]; then
 	echo "only these stages ran: $want"

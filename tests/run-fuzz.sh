@@ -26,9 +26,9 @@ fuzz_one()
 	mkdir -p "$build/corpus/$name"
 	dict=$top/tests/fuzz/$name.dict
 	# -runs=0 would only load: it runs each input of the seeds once.
-	if $noaslr "$target" -runs=0 -timeout=10 -rss_limit_mb=2048 \
+	if $noaslr "$target" -runs=0 -timeout=30 -rss_limit_mb=2048 \
 		-artifact_prefix="$build/artifacts/$name-" "$seeds" >"$log" 2>&1 &&
-		$noaslr "$target" -max_total_time="$secs" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+		$noaslr "$target" -max_total_time="$secs" -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 \
 			$([ -f "$dict" ] && echo "-dict=$dict") -artifact_prefix="$build/artifacts/$name-" \
 			"$build/corpus/$name" "$seeds" >>"$log" 2>&1; then
 		printf '  ok   %-28s %10s runs\n' "$name" \

@@ -72,5 +72,7 @@ done
 expect fail 'stress: no programs' 'stress: no programs found' tests/run-stress.sh "$dir"
 expect fail 'fuzz: no corpus' 'fuzz: 0 passed, 1 failed' tests/run-fuzz.sh "$dir" "$dir/fuzz_nothing"
 expect fail 'stages: unknown' "no stage 'x'; there are: $(sed -n "s/^all='\(.*\)'/\1/p" tests/run-all.sh)" tests/run-all.sh x
+expect fail 'stages: one that takes too long' '0 passed, 1 failed' env STAGE_TIMEOUT=1 tests/run-all.sh headers
+expect fail 'stages: no time for all' '0 passed, 1 failed' env TOTAL_TIMEOUT=1 tests/run-all.sh headers
 echo "runners: $passed passed, $failed failed"
 [ $failed = 0 ]

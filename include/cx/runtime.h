@@ -34,6 +34,8 @@ struct cx_runtime_conf {
 		*msg_names; /* text of user message ids from CX_MSG_USER on, or NULL */
 	unsigned msg_name_count;
 	uint64_t seed; /* of cx_random; 0: from the clock */
+	unsigned
+		rest_us; /* a busy worker polls at most so often; 0: it polls whenever it is done */
 };
 
 /* Make a runtime, without threads yet.

@@ -29,7 +29,8 @@ need_docker()
 run()
 {
 	local word line=
-	if [ -z "${DRY_RUN:-}" ]; then "$@"; return; fi
+	# Without the lock: fly leaves an agent behind that would hold it.
+	if [ -z "${DRY_RUN:-}" ]; then "$@" 9<&-; return; fi
 	for word; do
 		case $word in
 		'' | *[!A-Za-z0-9_./:=,@%+-]*) line+=" '${word//\'/\'\\\'\'}'" ;;
@@ -53,6 +54,25 @@ conf_read()
 		done <"$file"
 	done
 	for line in "${!conf[@]}"; do [ -z "${!line:-}" ] || conf[$line]=${!line}; done
+	for line in "${!conf[@]}"; do conf_is_sound "$line" || die 78 "$line: '${conf[$line]}' is ${line_is}"; done
+}
+
+# Wherever it came from: these words become arguments, patterns and parts of a query.
+conf_is_sound() # NAME; what it must be in line_is
+{
+	case $1 in
+	FLY_COUNT_* | FLY_MEMORY_*) line_is='not a number' && [[ ${conf[$1]} =~ ^[0-9]{1,6}$ ]] ;;
+	*) line_is='not letters, digits and -' && [[ ${conf[$1]} =~ ^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$ ]] ;;
+	esac
+}
+
+# One at a time that changes the apps, from this folder.  Another machine's is held off by Fly's own
+# leases.
+lock_apps()
+{
+	[ -z "${DRY_RUN:-}" ] || return 0
+	exec 9<"$home/ops/fly.conf" || exit 74
+	flock -n 9 || die 75 'another deployment from this folder is under way'
 }
 
 app_of() { printf '%s' "${conf[FLY_APP_${1^^}]}"; }

@@ -40,12 +40,23 @@ repeats()
 	return 1
 }
 
+# aaaaaaaaaaaaaab: fewer than six different characters, as in src/roles/config_secret.c.
+few_characters()
+{
+	local rest=$1 count=0
+	while [ -n "$rest" ] && [ $count -lt 6 ]; do
+		count=$((count + 1)) rest=${rest//"${rest:0:1}"/}
+	done
+	[ $count -lt 6 ]
+}
+
 # Says what is wrong with a secret that must be strong, or nothing.
 fault_of_strength() # VALUE MIN
 {
 	if is_example "$1"; then echo "is an example's text"
 	elif [ ${#1} -lt "$2" ]; then echo "is shorter than $2 characters"
 	elif repeats "$1"; then echo 'is a pattern that repeats'
+	elif few_characters "$1"; then echo 'has too few different characters'
 	fi
 }
 
@@ -60,6 +71,7 @@ fault_of_url() # VALUE SCHEMES
 		echo "holds an example's text"
 	elif [ ${#password} -lt 16 ]; then echo 'holds a password shorter than 16 characters'
 	elif repeats "$password"; then echo 'holds a password that repeats a pattern'
+	elif few_characters "$password"; then echo 'holds a password of too few different characters'
 	elif [[ $host =~ ^(localhost|127\.|\[::1\]) ]]; then echo 'leads to this machine, not to one that an app reaches'
 	fi
 }
@@ -75,6 +87,7 @@ fault_of()
 		if is_example "$value"; then echo "is an example's text"
 		elif [ ${#value} != "$arg" ] || [[ $value == *[!0-9a-fA-F]* ]]; then echo "is not $arg hexadecimal digits"
 		elif repeats "$value"; then echo 'is a pattern that repeats'
+		elif few_characters "$value"; then echo 'has too few different characters'
 		fi ;;
 	seed)
 		[[ $value =~ ^[A-Za-z0-9+/_-]{43}=?$ ]] || { echo 'is not base64 of 32 bytes'; return; }
@@ -98,7 +111,7 @@ is_needed()
 {
 	case ${need_of[$1]} in
 	must) true ;;
-	may) false ;;
+	may | made) false ;;
 	*=*) [ "${env_value[${need_of[$1]%%=*}]:-}" = "${need_of[$1]#*=}" ] ;;
 	esac
 }

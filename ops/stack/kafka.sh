@@ -19,8 +19,13 @@ kafka_check() { (cd "$1" && sha256sum --quiet --strict -c "$kafka_sums" && [ "$(
 
 kafka_copy() # FOLDER: what pom.xml names, by the Maven client as it is set up here
 {
-	mvn -B -q -f "$home/ops/kafka/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
-		-DoutputDirectory="$1"
+	local pause
+	for pause in 2 4 0; do # networks hiccup; what is there is not fetched again
+		timeout -k 10 300 mvn -B -q -f "$home/ops/kafka/pom.xml" dependency:copy-dependencies \
+			-DincludeScope=runtime -DoutputDirectory="$1" && return 0
+		sleep $pause
+	done
+	return 1
 }
 
 # Shared between stacks; a folder with that name is complete, since it gets the name last.
@@ -28,7 +33,8 @@ kafka_fetch()
 {
 	local new
 	[ ! -d "$kafka_jars" ] || return 0
-	mkdir -p "$(dirname "$kafka_jars")"
+	mkdir -p "$(dirname "$kafka_jars")" && [ -w "$(dirname "$kafka_jars")" ] ||
+		{ complain "kafka: $(dirname "$kafka_jars") cannot be written: set XDG_CACHE_HOME to a folder that can"; return 69; }
 	(
 		flock 8
 		[ ! -d "$kafka_jars" ] || exit 0
@@ -36,7 +42,7 @@ kafka_fetch()
 		new=$(mktemp -d "$kafka_jars.XXXXXX")
 		trap 'rm -rf "$new"' EXIT
 		kafka_copy "$new" >"$dir/log/kafka-fetch.log" 2>&1 ||
-			{ complain "kafka: mvn could not fetch it: $dir/log/kafka-fetch.log"; exit 1; }
+			{ complain "kafka: mvn could not fetch it in three tries: $dir/log/kafka-fetch.log"; exit 1; }
 		kafka_check "$new" >>"$dir/log/kafka-fetch.log" 2>&1 ||
 			{ complain "kafka: the files are not those of ops/kafka/jars.sha256: $dir/log/kafka-fetch.log"; exit 1; }
 		mv "$new" "$kafka_jars"
@@ -132,7 +138,8 @@ kafka_launch()
 		-cp "$kafka_jars/*" kafka.Kafka "$dir/kafka/server.properties"
 }
 
-kafka_answers() { python3 -B "$home/ops/kafka/admin.py" ping "127.0.0.1:$(port_of kafka-admin)" 2>/dev/null; }
+# The look at the port first: a Python each 0.1 s would slow down the start that it waits for.
+kafka_answers() { port_busy "$(port_of kafka-admin)" && python3 -B "$home/ops/kafka/admin.py" ping "127.0.0.1:$(port_of kafka-admin)" 2>/dev/null; }
 
 kafka_after()
 {

@@ -31,6 +31,8 @@ redis_make()
 		echo 'set-proc-title no'
 		echo 'appendonly yes'
 		echo 'appendfsync everysec'
+		# A log of 64 MB is a few seconds of traffic: writing it anew each time costs more than it saves.
+		echo 'auto-aof-rewrite-min-size 512mb'
 		echo 'save ""'
 		echo 'maxmemory-policy noeviction'
 		[ "$password" = no ] || echo "requirepass $(secret REDIS_PASSWORD 16)"

@@ -83,6 +83,10 @@ void op_device(struct cx_ctx *ctx, struct account *a, struct account_op *op)
 		op_fail(ctx, a, op, ERROR_UNAUTHORIZED);
 		return;
 	}
+	if (a->relay->device_key == NULL && op->f.type == CLIENT_REGISTER_DEVICE_TOKEN) {
+		op_fail(ctx, a, op, ERROR_SERVER_ERROR); /* never stored in clear */
+		return;
+	}
 	op->subject = op->user;
 	s = store_op_new(ctx, what[op->f.type]);
 	s->user = op->user;

@@ -415,9 +415,8 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	} else if (now_ms - c->pinged_ms >= PING_MS) {
 		connection_ping(ctx, c);
 	}
-	/* A lost push shows here at the latest. */
 	if (c->phase == CONNECTION_LIVE) {
-		cursor_look(ctx, c);
+		cursor_tick(ctx, c);
 		session_look(ctx, c);
 	}
 	/* a tick that came for something else does not put off the next ping */
@@ -517,6 +516,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 	struct connection *c = state;
 
 	(void)ctx;
+	cursor_drop_all(c);
 	held_drop_all(c);
 	ack_drop_all(c);
 }

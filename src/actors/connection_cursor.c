@@ -2,6 +2,8 @@
 /* The inbox on its way to one client: see struct cursor for what holds. */
 #include "actors/connection_state.h"
 
+#include <stdlib.h>
+
 #include "actors/hub.h"
 #include "io/inbox.h"
 #include "wire/record.h"
@@ -10,6 +12,69 @@
 #define READ_TIMEOUT_MS 10000
 #define CONFIRM_EVERY 64 /* receipts */
 #define CONFIRM_MS 100   /* or so often, when there are fewer */
+#define LOOK_MS 30000
+#define HELD_PUSHES_MAX 64
+
+struct held_push {
+	struct held_push *next;
+	struct cx_buf *buf;
+	struct inbox_item item;
+};
+
+/* ---- pushes that came during a read ---- */
+
+/* False: there are too many. */
+static bool hold_push(struct cursor *cur, const struct inbox_item *item, struct cx_buf *buf)
+{
+	struct held_push *p;
+
+	if (cur->push_count == HELD_PUSHES_MAX)
+		return false;
+	p = malloc(sizeof(*p));
+	cx_assert(p != NULL);
+	*p = (struct held_push){ NULL, cx_buf_ref(buf), *item };
+	if (cur->pushes == NULL)
+		cur->pushes = p;
+	else
+		cur->last_push->next = p;
+	cur->last_push = p;
+	cur->push_count++;
+	return true;
+}
+
+/* Or NULL.  The caller's, as is its buffer. */
+static struct held_push *take_held_push(struct cursor *cur)
+{
+	struct held_push *p = cur->pushes;
+
+	if (p == NULL)
+		return NULL;
+	cur->pushes = p->next;
+	cur->push_count--;
+	return p;
+}
+
+static void free_held_push(struct held_push *p)
+{
+	cx_buf_unref(p->buf);
+	free(p);
+}
+
+/* They are read. */
+void cursor_drop_all(struct connection *c)
+{
+	struct cursor *cur = &c->cursor;
+	struct held_push *p;
+
+	while ((p = take_held_push(cur)) != NULL) {
+		if (p->item.id > cur->seen)
+			cur->seen = p->item.id;
+		free_held_push(p);
+	}
+}
+
+/* ---- beginning, reading ---- */
+
 #define RETRY_MS 1000
 
 /* What the hub knew of confirmed receipts went with a leave before this: a kept cursor confirms its
@@ -19,8 +84,11 @@ void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin be
 	enum cx_err err;
 
 	if (begin == CURSOR_ANEW)
+		cursor_drop_all(c);
+	if (begin == CURSOR_ANEW)
 		c->cursor = (struct cursor){ .window = c->cursor.window };
 	c->cursor.is_read_owed = true;
+	c->cursor.looked_ms = cx_now_ms(ctx);
 	c->cursor.confirming = 0;
 	c->cursor.unconfirmed = c->cursor.receipt > 0;
 	if (c->cursor.unconfirmed > 0)
@@ -38,6 +106,7 @@ void cursor_stop(struct cx_ctx *ctx, struct connection *c)
 	if (c->cursor.read_corr != 0)
 		cx_ask_cancel(ctx, c->cursor.read_corr);
 	c->cursor.read_corr = 0;
+	cursor_drop_all(c);
 }
 
 static bool is_open(const struct connection *c)
@@ -67,7 +136,19 @@ void cursor_read_on(struct cx_ctx *ctx, struct connection *c)
 void cursor_look(struct cx_ctx *ctx, struct connection *c)
 {
 	c->cursor.is_look = true;
+	c->cursor.looked_ms = cx_now_ms(ctx);
 	cursor_read_on(ctx, c);
+}
+
+/* A lost push shows here at the latest.  Most ticks come for a confirmation: what was pushed to a busy
+ * connection need not be read again for each of those. */
+void cursor_tick(struct cx_ctx *ctx, struct connection *c)
+{
+	const uint64_t now_ms = cx_now_ms(ctx);
+
+	if (c->cursor.is_read_owed || now_ms - c->cursor.looked_ms >= LOOK_MS)
+		cursor_look(ctx, c);
+	connection_tick_in(ctx, c, c->cursor.looked_ms + LOOK_MS - now_ms);
 }
 
 /* Asks the client, by a ping, whether the receipts so far have arrived. */
@@ -142,18 +223,28 @@ static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, ui
 /* inv. 4 */
 static bool is_late_receipt(const struct connection *c, uint64_t id, uint8_t kind)
 {
-	return c->relay->receipts_apart && kind == RECORD_RECEIPT && id > c->cursor.floor;
+	const struct cursor *cur = &c->cursor;
+
+	return c->relay->receipts_apart && kind == RECORD_RECEIPT && id > cur->floor &&
+	       (id <= cur->read_after || id > cur->read_upto);
 }
 
-void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+static void note_read(struct cursor *cur, uint64_t after, uint64_t upto)
 {
-	struct connection *c = state;
-	struct cursor *cur = &c->cursor;
-	const struct inbox_item *item = &CX_MSG_AS(struct hub_push, msg)->item;
+	if (after < cur->read_after || after > cur->read_upto)
+		cur->read_after = cur->read_upto = after;
+	if (upto > cur->read_upto)
+		cur->read_upto = upto;
+}
 
-	if (c->phase != CONNECTION_LIVE || !uuid_equal(&item->owner, &c->user))
-		return; /* late, of whom this was before */
+static void take_push(struct cx_ctx *ctx, struct connection *c, const struct inbox_item *item,
+                      struct cx_buf *buf)
+{
+	struct cursor *cur = &c->cursor;
+
 	if (item->id <= cur->sent && !is_late_receipt(c, item->id, item->kind))
+		return;
+	if (cur->read_corr != 0 && is_open(c) && hold_push(cur, item, buf))
 		return;
 	if (item->id > cur->seen)
 		cur->seen = item->id;
@@ -164,8 +255,29 @@ void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		cursor_read_on(ctx, c);
 		return;
 	}
-	send_entry(ctx, c, item->id, item->kind, msg->buf,
+	send_entry(ctx, c, item->id, item->kind, buf,
 	           item->offset + (uint32_t)sizeof(struct record), item->len);
+}
+
+void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct connection *c = state;
+	const struct inbox_item *item = &CX_MSG_AS(struct hub_push, msg)->item;
+
+	if (c->phase == CONNECTION_LIVE && uuid_equal(&item->owner, &c->user))
+		take_push(ctx, c, item, msg->buf); /* else late, of whom this was before */
+}
+
+/* What was held comes behind the read, as if it came now.  Another read may begin by that, and hold the
+ * rest. */
+static void take_held_pushes(struct cx_ctx *ctx, struct connection *c)
+{
+	for (uint32_t n = c->cursor.push_count; n > 0; n--) {
+		struct held_push *p = take_held_push(&c->cursor);
+
+		take_push(ctx, c, &p->item, p->buf);
+		free_held_push(p);
+	}
 }
 
 void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -189,12 +301,14 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 			send_entry(ctx, c, r->id, r->kind, msg->buf,
 			           (uint32_t)(r->frame - base), r->frame_len);
 	if (m->failed) {
+		cursor_drop_all(c);
 		cur->is_read_owed = true;
 		connection_tick_in(ctx, c, RETRY_MS);
 		return;
 	}
 	if (m->next > cur->sent)
 		cur->sent = m->next;
+	note_read(cur, cur->reading_from, m->next);
 	if (cur->reading_from <= cur->floor && m->next > cur->floor) {
 		cur->floor = m->next;
 		cur->is_look = cur->is_look || (m->more && m->next < cur->sent);
@@ -205,6 +319,7 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		cur->seen = cur->sent + 1;
 	if (cur->is_look || cur->is_read_owed || cur->seen > cur->sent)
 		cursor_read_on(ctx, c);
+	take_held_pushes(ctx, c); /* held again, when that read is on its way */
 }
 
 bool cursor_on_error(struct connection *c, const struct cx_msg *msg)
@@ -212,6 +327,7 @@ bool cursor_on_error(struct connection *c, const struct cx_msg *msg)
 	if (c->cursor.read_corr == 0 || msg->corr != c->cursor.read_corr)
 		return false;
 	c->cursor.read_corr = 0;
+	cursor_drop_all(c);
 	c->cursor.is_read_owed = true; /* the next tick reads on */
 	return true;
 }

@@ -25,24 +25,30 @@ enum connection_phase {
  * 1. Everything up to `sent` was handed to the socket, or was gone before, in order, once.
  * 2. A push is written only when its predecessor is not after `sent`, nothing is being read, the window
  *    is open and no read is owed; otherwise `seen` remembers that there is more, and reading on from
- *    `sent` gets it.
+ *    `sent` gets it.  One that comes during a read is held, and comes to that point when the read has
+ *    ended: else each read would cause the next one.
  * 3. A read is owed from the start and after one that failed, until one succeeds: till then nobody
  *    knows what waits behind `sent`.
  * 4. With relay.receipts_apart a message's predecessor is a message, so receipts between the two may
  *    come after `sent` has passed them: 1 holds for messages alone.  Everything up to `floor` was
  *    handed out for certain; a look reads from there, and a receipt behind it that is not confirmed
- *    (else it would be gone) is written late, perhaps a second time. */
+ *    (else it would be gone) is written late, perhaps a second time; not when a read brought it, whose
+ *    push came afterwards.  (An entry gets the highest id of its inbox: where was read comes none.) */
 struct cursor {
 	uint64_t sent;
 	uint64_t floor;
 	uint64_t reading_from;
+	uint64_t read_after, read_upto; /* reads brought all that is between these */
+	uint64_t looked_ms;
 	bool is_look;  /* the next read begins at floor */
 	uint64_t seen; /* highest id that was pushed or is known to wait */
 	bool is_read_owed;
 	bool is_look_owed; /* the read on its way may have passed by what there is to see: once more */
-	uint64_t read_corr; /* not 0: a read is on its way */
-	int64_t window;     /* bytes that may be sent now */
-	uint64_t receipt;   /* the last receipt that was sent */
+	uint64_t read_corr;                   /* not 0: a read is on its way */
+	int64_t window;                       /* bytes that may be sent now */
+	uint64_t receipt;                     /* the last receipt that was sent */
+	struct held_push *pushes, *last_push; /* that came during a read, in order */
+	uint32_t push_count;
 	uint64_t
 		confirming; /* receipts up to here are confirmed by the ping on its way; 0: none */
 	uint32_t unconfirmed;
@@ -50,6 +56,7 @@ struct cursor {
 
 struct settle;
 struct held;
+struct held_push;
 
 struct connection {
 	const struct relay *relay;
@@ -82,10 +89,14 @@ struct connection {
 enum cursor_begin { CURSOR_ANEW, CURSOR_GO_ON };
 void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin begin);
 void cursor_stop(struct cx_ctx *ctx, struct connection *c);
+/* Gives back what it holds. */
+void cursor_drop_all(struct connection *c);
 /* Something may wait: read on, unless a read is on its way or the window is closed. */
 void cursor_read_on(struct cx_ctx *ctx, struct connection *c);
 /* A push may have been lost: see what there is. */
 void cursor_look(struct cx_ctx *ctx, struct connection *c);
+/* At the timer: a look when it is time for one, or a read that is owed; and when to come again. */
+void cursor_tick(struct cx_ctx *ctx, struct connection *c);
 void cursor_on_look(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
 void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);
 void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg);

@@ -324,14 +324,20 @@ static void on_wake(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	}
 }
 
-/* The adapter is there before the routes are, so it tells us. */
+/* The adapter is there before the inbox and the routes are, so it tells us.  The inbox first: reads follow
+ * from what the routes do. */
 static void on_redis_changed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
+	const uint32_t worker = cx_worker_index(ctx);
 	const struct hub *hub = state;
-	const enum cx_err err = routes_again(ctx, hub->relay->routes[cx_worker_index(ctx)]);
+	struct redis_changed *m = CX_MSG_NEW(ctx, REDIS_CHANGED, struct redis_changed);
+	enum cx_err err;
 
-	(void)msg;
+	memcpy(m->run_id, CX_MSG_AS(struct redis_changed, msg)->run_id, sizeof(m->run_id));
+	err = cx_send_reserved(ctx, hub->relay->inbox.shards[worker], &m->hdr);
 	(void)err; /* only at the runtime's end */
+	err = routes_again(ctx, hub->relay->routes[worker]);
+	(void)err; /* as above */
 }
 
 static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)

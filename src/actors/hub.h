@@ -4,7 +4,8 @@
  *   in   hub_join, hub_leave, hub_confirm (connection), hub_wake (partition, instance), hub_kick
  *        (account, instance), hub_look, hub_kick_number (instance), ROUTES_JOINED, ROUTES_DISPLACED
  *        (stack_routes), REDIS_CHANGED (redis: be the owner of this worker's adapter)
- *   out  HUB_PUSH, HUB_LOOK, HUB_KICKED to connections; inbox_receipts_done, inbox_presence; routes_join,
+ *   out  HUB_PUSH, HUB_LOOK, HUB_KICKED to connections; inbox_receipts_done, inbox_presence,
+ *        REDIS_CHANGED to the inbox of this worker; routes_join,
  *        routes_leave, routes_again
  *
  * A push or a look may be lost (a full mailbox): the connection sees the gap at the next one, or reads

@@ -69,6 +69,8 @@ static void add_producer(struct metrics_out *t, const struct kafka_producer_figu
 	metrics_one(t, "kafka_producer_oldest_milliseconds", "gauge",
 	            "How long the oldest waits.", f->oldest_ms);
 	metrics_one(t, "kafka_written_total", "counter", "Records written.", f->written);
+	metrics_one(t, "kafka_batches_total", "counter", "Requests that they made.",
+	            f->batches);
 	metrics_one(t, "kafka_not_written_total", "counter", "Records surely not written.",
 	            f->not_written);
 	metrics_one(t, "kafka_unknown_total", "counter", "Records perhaps written.",

@@ -56,8 +56,9 @@ struct relay {
 	const char *jwt_secret;
 	size_t jwt_secret_len;
 	const char *jwt_issuer;
-	const uint8_t *device_key; /* HASH_KEY_LEN bytes: device tokens are stored under it */
-	const char *domain;        /* INSTANCE_DOMAIN, or NULL */
+	const uint8_t *
+		device_key; /* HASH_KEY_LEN bytes: device tokens are stored under it; or NULL */
+	const char *domain; /* INSTANCE_DOMAIN, or NULL */
 	const char *version;
 
 	/* One of each on every worker; a user's are on worker relay_home(). */

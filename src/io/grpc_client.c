@@ -10,12 +10,12 @@
 #include "io/grpc_client_internal.h"
 #include "io/openssl_h2.h"
 
-#define CONNECTIONS_MAX (GRPC_SLOTS_MAX / 2)
 #define TICK_MS 500
 #define ANSWER_SLACK_MS 1000 /* our own deadline comes before the ask's */
 #define BROKEN_TEXT "a call before it in its lane has failed"
 
-_Static_assert(CONNECTIONS_MAX == 8, "as the header says");
+_Static_assert(GRPC_CONNECTIONS_MAX == 8 && GRPC_SLOTS_MAX == 2 * GRPC_CONNECTIONS_MAX,
+               "as the header says");
 
 static void leave(void *arg)
 {
@@ -335,7 +335,7 @@ static enum cx_err prepare(struct grpc_client *g)
 		return CX_ENOMEM;
 	grpc_client_callbacks(g->callbacks);
 	count = grpc_targets_parse(g->conf.targets, g->targets);
-	if (count == 0 || g->conf.connections > CONNECTIONS_MAX)
+	if (count == 0 || g->conf.connections > GRPC_CONNECTIONS_MAX)
 		return CX_EINVAL;
 	for (size_t i = 0; i < count; i++) {
 		if (!g->targets[i].is_tls)

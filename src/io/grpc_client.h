@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* gRPC client: unary calls to one service that several servers offer.
  *
- * One adapter actor for each set of targets and worker (CX_PLACE_IO).  It keeps a few connections
- * open, to different addresses where there are several, and sends each call on the one with the fewest,
- * up to what the peer allows; more calls wait in a bounded queue.
+ * One adapter actor for each set of targets and worker (CX_PLACE_IO).  It keeps a connection to each
+ * address open (to eight of them where there are more), and sends each call on the one with the fewest
+ * calls, up to what the peer allows; more calls wait in a bounded queue.
  *
  *   in    what grpc_call sends
  *   out   GRPC_RESULT, or CX_MSG_ERROR: exactly one for each call
@@ -11,8 +11,8 @@
  * When a connection dies its calls get UNAVAILABLE, and whether they were carried out is not known:
  * the caller decides about a retry.  New calls go to the others.  With no connection at all, and none
  * being tried, calls get UNAVAILABLE at once.  A connection is tried again after a random delay of at most
- * 50 ms, doubled with each failure up to 5 s, at the next address, names resolved anew (on the offload
- * pool).  A peer that does not answer a PING within 5 s of silence and 5 more is dead. */
+ * 50 ms, doubled with each failure up to 5 s, at the address with the fewest connections, names
+ * resolved anew (on the offload pool).  A peer that does not answer a PING within 5 s of silence and 5 more is dead. */
 #ifndef IO_GRPC_CLIENT_H
 #define IO_GRPC_CLIENT_H
 
@@ -25,7 +25,7 @@
 struct grpc_client_conf {
 	const char *targets;        /* "http://host:port,https://host2"; outlives the runtime */
 	const char *ca_file;        /* PEM, for https; NULL: the system's store */
-	uint32_t connections;       /* 1..8; 0: 2 */
+	uint32_t connections;       /* 1..8; 0: 2; more when there are more addresses */
 	uint32_t max_queue;         /* calls that wait for a connection; 0: 4096 */
 	uint32_t max_message_bytes; /* of an answer; 0: 4 MiB */
 };
@@ -52,7 +52,9 @@ CX_NODISCARD enum cx_err grpc_call(struct cx_ctx *ctx, struct cx_ref client, con
                                    struct cx_buf *buf, uint32_t timeout_ms, uint64_t *corr);
 
 /* The same for calls that must stay in order: those of one affinity (not 0) go to one connection
- * while that lives, and reach the server in the order in which they were asked for.  When one of
+ * while that lives, and reach the server in the order in which they were asked for.  The connection is
+ * one to the address that every client with the same addresses up chooses for this affinity; where
+ * that goes down, to the next.  When one of
  * them ends with UNAVAILABLE, CANCELLED, RESOURCE_EXHAUSTED or CX_EFULL, those behind it that were not
  * sent, and all that are asked for later, get UNAVAILABLE and are not carried out, until grpc_mend
  * (or a minute later): so the caller can wait for all of them and begin again from the first that

@@ -154,10 +154,61 @@ static void on_conn_event(struct loop_watch *watch, unsigned events)
 	mark_dirty(c);
 }
 
+/* The same in every process, whatever order a name's addresses come in: FNV-1a, the variant of Fowler,
+ * Noll and Vo that RFC 9923 describes. */
+static uint64_t place_of(const struct grpc_address *a)
+{
+	const bool is_v4 = a->any.sa_family == AF_INET;
+	const uint8_t *const host =
+		is_v4 ? (const uint8_t *)&a->v4.sin_addr : (const uint8_t *)&a->v6.sin6_addr;
+	const uint16_t port = ntohs(is_v4 ? a->v4.sin_port : a->v6.sin6_port);
+	const size_t len = is_v4 ? sizeof(a->v4.sin_addr) : sizeof(a->v6.sin6_addr);
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < len + 2; i++) {
+		hash ^= i < len ? host[i] : i == len ? port >> 8 : port & 0xff;
+		hash *= UINT64_C(0x100000001b3);
+	}
+	return hash;
+}
+
+static uint32_t others_at(const struct grpc_client_conn *c, uint64_t place)
+{
+	const struct grpc_client *g = c->client;
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++)
+		n += &g->slots[i] != c && g->slots[i].place == place &&
+		     g->slots[i].state != GRPC_CONN_FREE &&
+		     g->slots[i].state != GRPC_CONN_LEAVE;
+	return n;
+}
+
+/* The one with the fewest connections, the next in turn of those: so all are known, and whoever has
+ * the same addresses chooses the same for an affinity. */
+static const struct grpc_address *address_for(struct grpc_client_conn *c)
+{
+	struct grpc_client *g = c->client;
+	uint32_t best = 0, fewest = UINT32_MAX;
+
+	for (uint32_t i = 0; i < g->address_count && fewest > 0; i++) {
+		const uint32_t at = (g->next_address + i) % g->address_count;
+		const uint32_t n = others_at(c, place_of(&g->addresses[at]));
+
+		if (n >= fewest)
+			continue;
+		fewest = n;
+		best = at;
+	}
+	g->next_address = best + 1;
+	c->place = place_of(&g->addresses[best]);
+	return &g->addresses[best];
+}
+
 static void dial(struct grpc_client_conn *c)
 {
 	struct grpc_client *g = c->client;
-	const struct grpc_address *a = &g->addresses[g->next_address++ % g->address_count];
+	const struct grpc_address *a = address_for(c);
 	const socklen_t len = a->any.sa_family == AF_INET ? sizeof(a->v4) : sizeof(a->v6);
 	const int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -186,6 +237,15 @@ void grpc_client_retry(struct grpc_client_conn *c)
 	look_whether_dead(c->client);
 }
 
+/* One to each address at least. */
+static uint32_t wanted(const struct grpc_client *g)
+{
+	const uint32_t n = g->address_count < GRPC_CONNECTIONS_MAX ? g->address_count
+	                                                           : GRPC_CONNECTIONS_MAX;
+
+	return g->conf.connections > n ? g->conf.connections : n;
+}
+
 void grpc_client_connect(struct grpc_client *g)
 {
 	uint32_t busy = 0;
@@ -195,7 +255,7 @@ void grpc_client_connect(struct grpc_client *g)
 	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++)
 		busy += g->slots[i].state != GRPC_CONN_FREE &&
 		        g->slots[i].state != GRPC_CONN_LEAVE;
-	for (size_t i = 0; i < GRPC_SLOTS_MAX && busy < g->conf.connections; i++) {
+	for (size_t i = 0; i < GRPC_SLOTS_MAX && busy < wanted(g); i++) {
 		if (g->slots[i].state != GRPC_CONN_FREE)
 			continue;
 		g->slots[i].failures = 0;
@@ -204,9 +264,14 @@ void grpc_client_connect(struct grpc_client *g)
 	}
 }
 
+bool grpc_conn_is_up(const struct grpc_client_conn *c)
+{
+	return c->state == GRPC_CONN_READY && !c->is_goaway && !c->is_failing;
+}
+
 bool grpc_conn_has_room(const struct grpc_client_conn *c)
 {
-	return c->state == GRPC_CONN_READY && !c->is_goaway && !c->is_failing &&
+	return grpc_conn_is_up(c) &&
 	       c->call_count < nghttp2_session_get_remote_settings(
 				       c->t.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }

@@ -17,6 +17,7 @@
 #include "io/grpc_transport.h"
 #include "wire/uuid_map.h"
 
+#define GRPC_CONNECTIONS_MAX 8
 #define GRPC_SLOTS_MAX 16 /* twice the connections: the old ones may still have calls */
 
 struct grpc_client;
@@ -77,6 +78,7 @@ struct grpc_client_conn {
 	struct cx_timer timer; /* WAITING */
 	uint64_t since_ms;     /* this state */
 	uint64_t heard_ms;     /* the peer's last bytes */
+	uint64_t place;        /* hash of the address: that of a gateway */
 	uint32_t call_count;
 	uint32_t failures; /* in a row */
 	uint8_t state;     /* enum grpc_conn_state */
@@ -129,6 +131,7 @@ void grpc_client_retry(struct grpc_client_conn *c);
 void grpc_client_flush(struct grpc_client *g);
 void grpc_client_tick(struct grpc_client *g);
 void grpc_client_close(struct grpc_client *g);
+bool grpc_conn_is_up(const struct grpc_client_conn *c);
 bool grpc_conn_has_room(const struct grpc_client_conn *c); /* for one more call */
 /* The one that has room and the fewest calls, or NULL. */
 struct grpc_client_conn *grpc_client_pick(struct grpc_client *g);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Lanes of the client: the calls of one affinity.
  *
- * 1. A lane's calls in flight are on one connection; with none in flight the next one chooses anew
- *    (rendezvous hashing, so the choice stays while the connections do).
+ * 1. A lane's calls in flight are on one connection; with none in flight the next one chooses anew:
+ *    first the address, by rendezvous hashing (Thaler, Ravishankar, "Using name-based mappings to
+ *    increase hit rates") over those that are up, which is the same in every process; then one of the
+ *    connections to it.  When all of those are full the call waits.
  * 2. A call's body leaves when the bodies of all earlier calls of its lane on this connection have left:
  *    HTTP/2 would mix them, and the server takes a call up when its body is whole.
  * 3. A broken lane sends nothing until it is mended: a call behind one whose outcome is not known must
@@ -171,26 +173,46 @@ void grpc_lane_leave(struct grpc_client_conn *c, struct grpc_out_call *call)
 }
 
 /* splitmix64's finalizer: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" */
-static uint64_t weight_of(uint64_t affinity, size_t slot)
+static uint64_t weight_of(uint64_t affinity, uint64_t place)
 {
-	uint64_t x = affinity + (slot + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t x = affinity + (place + 1) * UINT64_C(0x9e3779b97f4a7c15);
 
 	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
 	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
 	return x ^ x >> 31;
 }
 
+/* The address, of those that are up, to which all clients send this affinity. */
+static bool home_of(const struct grpc_client *g, uint64_t affinity, uint64_t *home)
+{
+	uint64_t best = 0;
+	bool is_any = false;
+
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++) {
+		const uint64_t weight = weight_of(affinity, g->slots[i].place);
+
+		if (!grpc_conn_is_up(&g->slots[i]) || (is_any && weight <= best))
+			continue;
+		best = weight;
+		*home = g->slots[i].place;
+		is_any = true;
+	}
+	return is_any;
+}
+
 struct grpc_client_conn *grpc_lane_pick(struct grpc_client *g, const struct grpc_lane *lane)
 {
 	struct grpc_client_conn *best = NULL;
-	uint64_t best_weight = 0;
+	uint64_t best_weight = 0, home;
 
 	if (lane->flying > 0) /* inv. 1 */
 		return grpc_conn_has_room(lane->conn) ? lane->conn : NULL;
+	if (!home_of(g, lane->affinity, &home))
+		return NULL;
 	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++) {
 		const uint64_t weight = weight_of(lane->affinity, i);
 
-		if (!grpc_conn_has_room(&g->slots[i]) ||
+		if (g->slots[i].place != home || !grpc_conn_has_room(&g->slots[i]) ||
 		    (best != NULL && weight <= best_weight))
 			continue;
 		best = &g->slots[i];

@@ -12,6 +12,8 @@
 #define IN_FLIGHT_MAX 5     /* more, and the broker cannot tell a retry from a gap */
 #define SESSION_MIN_MS 6000 /* a broker's usual group.min.session.timeout.ms */
 #define LOG_TEXT_MAX 240
+#define BATCH_GROWTH 4
+#define BATCH_BYTES_MAX 900000 /* brokers and the library take 1,000,000, if nobody set more */
 
 struct maker {
 	rd_kafka_conf_t *conf; /* NULL: an earlier setting was refused */
@@ -42,6 +44,13 @@ void kafka_defaults(struct kafka_settings *out)
 		              .fetch_wait_ms = 100,
 		              .queued_kbytes = 4096 },
 	};
+}
+
+uint32_t kafka_batch_max(const struct kafka_settings *s)
+{
+	const uint64_t bytes = (uint64_t)s->producer.batch_bytes * BATCH_GROWTH;
+
+	return bytes < BATCH_BYTES_MAX ? (uint32_t)bytes : BATCH_BYTES_MAX;
 }
 
 /* ---- what goes together ---- */
@@ -208,7 +217,8 @@ rd_kafka_conf_t *kafka_conf_producer(struct kafka_opaque *opaque, char *error, s
 	set(&m, "client", "partitioner", "murmur2_random"); /* as the Java client does */
 	/* The producer gathers by itself, so that the wait can follow the rate. */
 	set(&m, "KAFKA_PRODUCER_LINGER_MS", "linger.ms", "0");
-	set_number(&m, "KAFKA_PRODUCER_BATCH_SIZE", "batch.size", s->producer.batch_bytes);
+	/* Never smaller than a batch of ours, which it would cut in two requests. */
+	set_number(&m, "KAFKA_PRODUCER_BATCH_SIZE", "batch.size", kafka_batch_max(s));
 	set_number(&m, "KAFKA_PRODUCER_MAX_IN_FLIGHT", "max.in.flight",
 	           s->producer.max_in_flight);
 	set_number(&m, "KAFKA_PRODUCER_RETRIES", "message.send.max.retries",

@@ -13,10 +13,11 @@
  * takes.  ARGV: bytes of the head, kind of a message, oldest time (ms), and what is far in messages
  * and in bytes. */
 const struct redis_script kafka_log_scripts[KAFKA_LOG_SCRIPT_COUNT] = {
-	[KLOG_SCRIPT_FREE] = { "claim_free", "if redis.call('GET', KEYS[1]) == ARGV[1] then\n"
-	                                     "  return redis.call('DEL', KEYS[1])\n"
-	                                     "end\n"
-	                                     "return 0\n" },
+	[KLOG_SCRIPT_FREE] = { "claim_free",
+	                       "if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then\n"
+	                       "  return redis.call('ZREM', KEYS[1], ARGV[1])\n"
+	                       "end\n"
+	                       "return 0\n" },
 	[KLOG_SCRIPT_COUNT] = { "inbox_count",
 	                        "local key, head, kind = KEYS[1], tonumber(ARGV[1]), "
 	                        "tonumber(ARGV[2])\n"

@@ -136,6 +136,8 @@ bool klog_answered(struct cx_ctx *ctx, struct klog *s, uint64_t corr, const stru
 	walk = redis_walk_start(buf);
 	if (q->kind == KLOG_CLAIMS) {
 		klog_on_claims(ctx, s, q, &walk);
+	} else if (q->kind == KLOG_WHOSE) {
+		klog_on_whose(ctx, s, q, &walk);
 	} else if (q->kind == KLOG_LOOK) {
 		klog_on_look(ctx, s, q->quota, &walk);
 		quota_drop(&s->quotas, q->quota);

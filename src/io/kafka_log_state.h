@@ -56,7 +56,9 @@ struct klog_append {
 	bool may_be_written; /* inv. 3 */
 	bool asks_length;    /* its question has an XLEN too */
 	bool has_waited;
-	uint64_t number; /* grows; also the claim's token */
+	bool is_remembered;
+	uint64_t number; /* grows */
+	int64_t score;   /* of its claim */
 	uint64_t corr;
 	uint64_t deadline_ms, look_ms; /* look_ms: of PENDING */
 	struct stack_seen seen;
@@ -73,14 +75,15 @@ struct klog_lane { /* of one sender */
 	bool is_dirty;
 };
 
-enum klog_question_kind { KLOG_CLAIMS, KLOG_LOOK, KLOG_PROBE };
+enum klog_question_kind { KLOG_CLAIMS, KLOG_WHOSE, KLOG_LOOK, KLOG_PROBE };
 
 struct klog_question {
 	struct klog_question *next;
 	enum klog_question_kind kind;
 	uint64_t corr;
-	struct klog_append *first, *last; /* of CLAIMS */
+	struct klog_append *first, *last; /* of CLAIMS and WHOSE */
 	uint32_t count;
+	bool cleans;         /* of CLAIMS: lapsed claims too */
 	struct quota *quota; /* of LOOK; counts as a user of it */
 };
 
@@ -103,6 +106,9 @@ struct klog {
 	bool is_producer_full; /* until the tick or a report */
 
 	struct klog_append *gathered_first, *gathered_last;
+	uint32_t gathered;
+	int64_t score;     /* the last one of a claim */
+	uint64_t clean_ms; /* lapsed claims are taken out again */
 	struct klog_question *questions_first, *questions_last;
 	uint32_t asked; /* appends in questions */
 	struct redis_batch batch;
@@ -174,6 +180,8 @@ void klog_gather(struct klog *s, struct klog_append *a);
 void klog_ask_gathered(struct cx_ctx *ctx, struct klog *s);
 void klog_on_claims(struct cx_ctx *ctx, struct klog *s, struct klog_question *q,
                     struct redis_walk *walk);
+void klog_on_whose(struct cx_ctx *ctx, struct klog *s, struct klog_question *q,
+                   struct redis_walk *walk);
 void klog_free_claim(struct cx_ctx *ctx, struct klog *s, const struct klog_append *a);
 /* A value that is not there is taken for an error: it settles nothing. */
 struct redis_value klog_next_value(struct redis_walk *walk);

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* 1. Each accepted record stands in the outbox until its answer; the library borrows its bytes.
- * 2. Records are handed over in the outbox's order, so the library's order is ours.
+ * 2. Records of one topic and key are handed over in the outbox's order, so the library's order is
+ *    ours; those of different partitions in any.
  * 3. The library's pointer to an entry ends with its report or with its client, whichever is first;
- *    so an entry that was handed over is removed nowhere else. */
+ *    so an entry that was handed over is removed nowhere else.
+ * 4. The library has records for no more batches than it may have requests on their way to one
+ *    broker (kafka_outbox.h says why; with several brokers it could have as many to each, but then
+ *    we would have to follow who leads which partition).  A partition gathers its next batch while
+ *    its last one is on its way, so batches grow with the load. */
 #include "io/kafka_producer.h"
 
 #include <string.h>
@@ -21,7 +26,6 @@
 #define LOOK_WAIT_MS 300 /* for its answer */
 #define MAILBOX_CAP 65536
 #define BATCH_MAX 1024
-#define GATHER_BATCHES 4 /* so many full batches wait for nothing */
 #define TICK_MS 200
 #define REBUILD_EVERY_MS 1000
 #define PURGE_MS 2000 /* for the reports of what is taken back from the library */
@@ -32,6 +36,8 @@ struct producer {
 	rd_kafka_t *rk; /* NULL: none for now */
 	rd_kafka_queue_t *queue;
 	rd_kafka_topic_t *topics[KAFKA_TOPICS_MAX];
+	int32_t partitions[KAFKA_TOPICS_MAX]; /* written by the library's threads: relaxed */
+	int32_t lanes[KAFKA_TOPICS_MAX];      /* partitions when its entries got their lanes */
 	struct kafka_wake wake;
 	struct kafka_outbox outbox;
 	struct kafka_linger linger;
@@ -89,7 +95,7 @@ static void on_report(struct cx_ctx *ctx, struct producer *p, const rd_kafka_mes
 	if (status == RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED)
 		finish(ctx, p, e, KAFKA_UNKNOWN, m);
 	else if (p->is_fatal && !p->is_closed)
-		e->state = KAFKA_ENTRY_RETURNED;
+		kafka_outbox_returned(&p->outbox, e);
 	else
 		finish(ctx, p, e, KAFKA_NOT_WRITTEN, m);
 }
@@ -144,6 +150,25 @@ static void await_reports(struct cx_ctx *ctx, struct producer *p, uint64_t for_m
 
 /* ---- the client ---- */
 
+/* As the setting "partitioner" says, and a note of how many there are: nothing else tells that
+ * without a question to the broker. */
+static int32_t partition_of(const rd_kafka_topic_t *rkt, const void *key, size_t len,
+                            int32_t count, void *partitions, void *entry)
+{
+	__atomic_store_n((int32_t *)partitions, count,
+	                 __ATOMIC_RELAXED); /* pairs: follow_partitions */
+	return rd_kafka_msg_partitioner_murmur2_random(rkt, key, len, count, partitions, entry);
+}
+
+static rd_kafka_topic_t *topic_new(struct producer *p, uint32_t topic)
+{
+	rd_kafka_topic_conf_t *const conf = rd_kafka_default_topic_conf_dup(p->rk);
+
+	rd_kafka_topic_conf_set_partitioner_cb(conf, partition_of);
+	rd_kafka_topic_conf_set_opaque(conf, &p->partitions[topic]);
+	return rd_kafka_topic_new(p->rk, p->conf->topics[topic], conf);
+}
+
 static bool build(struct cx_ctx *ctx, struct producer *p)
 {
 	char why[256] = "";
@@ -159,7 +184,7 @@ static bool build(struct cx_ctx *ctx, struct producer *p)
 		return false;
 	}
 	for (uint32_t i = 0; i < p->conf->topic_count; i++) {
-		p->topics[i] = rd_kafka_topic_new(p->rk, p->conf->topics[i], NULL);
+		p->topics[i] = topic_new(p, i);
 		cx_assert(p->topics[i] != NULL);
 	}
 	p->queue = rd_kafka_queue_get_main(p->rk);
@@ -251,19 +276,26 @@ static rd_kafka_resp_err_t hand(struct producer *p, struct kafka_entry *e)
 	return rd_kafka_last_error();
 }
 
-static void hand_over(struct cx_ctx *ctx, struct producer *p)
+/* Returns false: it takes no more now. */
+static bool hand_batch(struct cx_ctx *ctx, struct producer *p, struct kafka_lane *lane)
 {
+	const uint16_t batch = kafka_outbox_batch(&p->outbox, lane);
+	const uint64_t max = kafka_batch_max(p->conf->settings);
 	struct kafka_entry *e;
+	uint64_t bytes = 0;
 
-	while ((e = p->outbox.first_waiting) != NULL && !p->is_fatal) {
+	while ((e = lane->first) != NULL &&
+	       (bytes == 0 || bytes + kafka_entry_bytes(e) <= max)) {
 		const rd_kafka_resp_err_t err = hand(p, e);
 
 		if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-			kafka_outbox_handed(&p->outbox);
+			bytes += kafka_entry_bytes(e);
+			kafka_outbox_handed(&p->outbox, lane, batch);
 		} else if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-			return; /* the next report makes room */
+			return false; /* the next report makes room */
 		} else if (rd_kafka_fatal_error(p->rk, NULL, 0) != 0) {
 			p->is_fatal = true;
+			return false;
 		} else {
 			p->figures.errors++;
 			cx_log(CX_WARN, "kafka.produce_refused", "err=%s",
@@ -271,30 +303,75 @@ static void hand_over(struct cx_ctx *ctx, struct producer *p)
 			finish(ctx, p, e, KAFKA_NOT_WRITTEN, NULL);
 		}
 	}
-}
-
-static bool shall_wait(const struct producer *p, uint64_t now_ms, uint32_t *left_ms)
-{
-	const uint32_t linger_ms = kafka_linger_ms(&p->linger);
-	const uint64_t age_ms = now_ms - p->outbox.first_waiting->accepted_ms;
-
-	if (age_ms >= linger_ms ||
-	    p->outbox.waiting_bytes >=
-	            (uint64_t)p->conf->settings->producer.batch_bytes * GATHER_BATCHES)
-		return false;
-	*left_ms = linger_ms - (uint32_t)age_ms;
+	p->figures.batches += bytes > 0;
 	return true;
 }
 
-/* While there is no client the library's clock does not run, so ours does. */
+static void hand_over(struct cx_ctx *ctx, struct producer *p, bool is_ripe)
+{
+	const uint64_t full = kafka_batch_max(p->conf->settings);
+	struct kafka_lane *lane;
+
+	while (!p->is_fatal && (lane = kafka_outbox_next(&p->outbox, full, is_ripe)) != NULL)
+		if (!hand_batch(ctx, p, lane))
+			return;
+}
+
+/* Has the oldest of those that wait for company alone waited long enough?  *left_ms: until it has. */
+static bool is_ripe(struct producer *p, uint64_t now_ms, uint32_t *left_ms)
+{
+	const struct kafka_lane *const lane = kafka_outbox_oldest(&p->outbox, true);
+	const uint32_t linger_ms = kafka_linger_ms(&p->linger);
+	uint64_t age_ms;
+
+	if (lane == NULL)
+		return false; /* the report of a batch comes first */
+	age_ms = now_ms - lane->first->accepted_ms;
+	if (age_ms >= linger_ms)
+		return true;
+	*left_ms = linger_ms - (uint32_t)age_ms;
+	return false;
+}
+
+static uint16_t lane_of(const struct producer *p, const struct kafka_entry *e)
+{
+	const int32_t count = p->lanes[e->topic];
+	const int32_t partition =
+		e->key_len == 0 || count < 2 ? 0 : /* which one, the library chooses */
+			rd_kafka_msg_partitioner_murmur2(NULL, e->key, e->key_len, count, NULL,
+	                                                 NULL);
+
+	return (uint16_t)(((uint32_t)partition + e->topic * 7U) % KAFKA_LANES);
+}
+
+/* A topic has got more partitions, or is known only now. */
+static void follow_partitions(struct producer *p)
+{
+	bool is_changed = false;
+
+	for (uint32_t i = 0; i < p->conf->topic_count; i++) {
+		const int32_t count = __atomic_load_n(&p->partitions[i], __ATOMIC_RELAXED);
+
+		is_changed |= count != p->lanes[i];
+		p->lanes[i] = count;
+	}
+	if (!is_changed)
+		return;
+	for (struct kafka_entry *e = p->outbox.first; e != NULL; e = e->next)
+		if (e->state == KAFKA_ENTRY_WAITING)
+			e->lane = lane_of(p, e);
+	kafka_outbox_line_up(&p->outbox);
+}
+
+/* What the library does not have is not under its clock, so ours runs. */
 static void expire(struct cx_ctx *ctx, struct producer *p)
 {
 	const uint64_t limit_ms = p->conf->settings->producer.delivery_timeout_ms;
-	struct kafka_entry *e;
+	struct kafka_lane *lane;
 
-	while ((e = p->outbox.first_waiting) != NULL &&
-	       cx_now_ms(ctx) - e->accepted_ms >= limit_ms)
-		finish(ctx, p, e, KAFKA_NOT_WRITTEN, NULL);
+	while ((lane = kafka_outbox_oldest(&p->outbox, false)) != NULL &&
+	       cx_now_ms(ctx) - lane->first->accepted_ms >= limit_ms)
+		finish(ctx, p, lane->first, KAFKA_NOT_WRITTEN, NULL);
 }
 
 static void batch_end(struct cx_ctx *ctx, void *state)
@@ -309,9 +386,9 @@ static void batch_end(struct cx_ctx *ctx, void *state)
 	if (p->is_fatal)
 		rebuild(ctx, p);
 	expire(ctx, p);
-	if (p->outbox.first_waiting != NULL && !p->is_fatal &&
-	    !shall_wait(p, cx_now_ms(ctx), &wait_ms))
-		hand_over(ctx, p);
+	follow_partitions(p);
+	if (!p->is_fatal)
+		hand_over(ctx, p, is_ripe(p, cx_now_ms(ctx), &wait_ms));
 	if (!cx_timer_is_armed(&p->timer) || wait_ms < TICK_MS)
 		cx_timer_arm(ctx, &p->timer, wait_ms > 0 ? wait_ms - 1 : 0, TIMER_A);
 }
@@ -341,17 +418,31 @@ static void on_produce(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	e->topic = m->topic;
 	e->key_len = m->key_len;
 	memcpy(e->key, m->key, m->key_len);
+	e->lane = lane_of(p, e);
+	kafka_outbox_wait(&p->outbox, e);
 	kafka_linger_note(&p->linger, cx_now_ms(ctx), 1);
+}
+
+/* Write what is there, in at most for_ms. */
+static void flush(struct cx_ctx *ctx, struct producer *p, uint64_t for_ms)
+{
+	const uint64_t until_ms = clock_ms() + for_ms;
+
+	hand_over(ctx, p, true);
+	while (p->outbox.count > 0 && !p->is_fatal && clock_ms() < until_ms) {
+		take_event(ctx, p, 20);
+		hand_over(ctx, p, true);
+	}
+	while (take_event(ctx, p, 0))
+		;
 }
 
 static void close_client(struct cx_ctx *ctx, struct producer *p, uint32_t flush_ms)
 {
 	if (p->is_closed)
 		return;
-	if (p->rk != NULL && !p->is_fatal) {
-		hand_over(ctx, p);
-		await_reports(ctx, p, flush_ms);
-	}
+	if (p->rk != NULL && !p->is_fatal)
+		flush(ctx, p, flush_ms);
 	p->is_closed = true;
 	dismantle(ctx, p);
 	while (p->outbox.first != NULL)
@@ -424,7 +515,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 		return CX_EINVAL;
 	p->built_ms = 0; /* the first fatal error need not wait */
 	return kafka_outbox_open(&p->outbox, s->producer.queue_messages,
-	                         s->producer.queue_bytes);
+	                         s->producer.queue_bytes, s->producer.max_in_flight);
 }
 
 static void stop(struct cx_ctx *ctx, void *state)

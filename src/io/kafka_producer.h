@@ -8,7 +8,8 @@
  * Order: what one caller asks for one topic and key is written in the order asked; after a
  * KAFKA_BUSY or KAFKA_NOT_WRITTEN the next one may still be written.
  * Gathering: records wait up to KAFKA_PRODUCER_LINGER_MS for company, but only when the rate makes
- * that pay (kafka_linger.h).
+ * that pay (kafka_linger.h); and for the partition's last batch, when one is on its way.  A batch is
+ * full, and waits for nothing, at four times KAFKA_PRODUCER_BATCH_SIZE.
  * A fatal error of the library ends its client.  A new one is made and gets what surely was not
  * written, in order; what may have been written is answered KAFKA_UNKNOWN.
  *
@@ -56,6 +57,7 @@ struct kafka_producer_figures {
 	uint64_t oldest_ms; /* how long the oldest of them waits */
 	uint32_t linger_ms; /* now */
 	uint64_t written, not_written, unknown, busy;
+	uint64_t batches;  /* handed to the library, one request each */
 	uint64_t errors;   /* events of the library */
 	uint64_t rebuilt;  /* clients ended by a fatal error */
 	uint64_t replayed; /* records handed to a later client than the first */

@@ -35,6 +35,20 @@ static void on_subscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *
 	}
 }
 
+static void on_unsubscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct redis_fan *fan = state;
+
+	(void)msg;
+	for (uint32_t i = 0; i < fan->conf.count; i++) {
+		const enum cx_err err = cx_send_reserved(
+			ctx, fan->conf.to[i],
+			cx_msg_new(ctx, REDIS_UNSUBSCRIBED, sizeof(struct cx_msg)));
+
+		(void)err; /* it has ended */
+	}
+}
+
 static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 {
 	(void)ctx;
@@ -45,6 +59,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 static const struct cx_handler handlers[] = {
 	CX_ON(REDIS_PUSH, struct redis_push, on_push),
 	CX_ON(REDIS_SUBSCRIBED, struct redis_subscribed, on_subscribed),
+	CX_ON(REDIS_UNSUBSCRIBED, struct cx_msg, on_unsubscribed),
 };
 
 const struct cx_actor_type redis_fan_type = {

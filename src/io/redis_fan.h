@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* One subscriber (redis_sub.h) for several actors: each gets every REDIS_PUSH and REDIS_SUBSCRIBED.
+/* One subscriber (redis_sub.h) for several actors: each gets every REDIS_PUSH, REDIS_SUBSCRIBED and
+ * REDIS_UNSUBSCRIBED.
  *
- *   in, out   REDIS_PUSH (may be lost on a full mailbox), REDIS_SUBSCRIBED (reserved)
+ *   in, out   REDIS_PUSH (may be lost on a full mailbox), the notices (reserved)
  */
 #ifndef IO_REDIS_FAN_H
 #define IO_REDIS_FAN_H

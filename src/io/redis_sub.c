@@ -24,6 +24,7 @@ struct redis_sub {
 	uint64_t times;
 	uint64_t told_ms; /* when REDIS_SUBSCRIBED was last sent */
 	bool has_dropped; /* a push since then */
+	bool tells_loss, is_subscribed;
 	struct cx_ref subscriber;
 	struct cx_timer tick;
 };
@@ -54,10 +55,17 @@ static void on_up(struct cx_ctx *ctx, void *owner)
 static void on_down(struct cx_ctx *ctx, void *owner)
 {
 	struct redis_sub *s = owner;
+	enum cx_err err;
 
-	(void)ctx;
 	s->due = 0;
 	s->due_ms = 0;
+	if (s->tells_loss && s->is_subscribed) {
+		err = cx_send_reserved(
+			ctx, s->subscriber,
+			cx_msg_new(ctx, REDIS_UNSUBSCRIBED, sizeof(struct cx_msg)));
+		(void)err; /* it has ended */
+	}
+	s->is_subscribed = false;
 }
 
 static void tell(struct cx_ctx *ctx, struct redis_sub *s)
@@ -67,6 +75,7 @@ static void tell(struct cx_ctx *ctx, struct redis_sub *s)
 	m->times = ++s->times;
 	s->told_ms = cx_now_ms(ctx);
 	s->has_dropped = false;
+	s->is_subscribed = true;
 	if (cx_send_reserved(ctx, s->subscriber, &m->hdr) != CX_OK)
 		cx_stop(ctx); /* nobody listens any more */
 }
@@ -183,6 +192,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	s->channels = c->channels;
 	s->channel_count = c->channel_count;
 	s->subscriber = c->subscriber;
+	s->tells_loss = c->tells_loss;
 	s->ping_ms = c->ping_ms > 0 ? c->ping_ms : PING_MS;
 	s->link.url = c->url;
 	s->link.client_name = c->client_name;

@@ -3,11 +3,13 @@
  *
  *   out   REDIS_SUBSCRIBED  all channels are subscribed, again after each loss: what was published
  *                           before may have been missed, read it elsewhere
+ *         REDIS_UNSUBSCRIBED  (if conf says so) they are not any more: nothing is heard until the next
+ *                           REDIS_SUBSCRIBED
  *         REDIS_PUSH        what was published; a hint that may be lost
  *
  * A push that the subscriber's mailbox has no room for is dropped and counted
  * (redis_figures.pushes_dropped), and REDIS_SUBSCRIBED is sent again, at most every 10 s: what was
- * missed is the same to the subscriber.  REDIS_SUBSCRIBED is reserved. */
+ * missed is the same to the subscriber.  Both notices are reserved. */
 #ifndef IO_REDIS_SUB_H
 #define IO_REDIS_SUB_H
 
@@ -24,6 +26,7 @@ struct redis_sub_conf {
 	uint32_t channel_count;                /* 1..REDIS_CHANNELS_MAX */
 	uint32_t connect_ms, ping_ms, dead_ms; /* as in redis_conf */
 	struct cx_ref subscriber;
+	bool tells_loss; /* REDIS_UNSUBSCRIBED is wanted */
 };
 
 struct redis_push { /* hdr.buf: what was published */

@@ -97,36 +97,6 @@ void chore_delete(struct cx_ctx *ctx, struct stack_inbox *s, const struct uuid *
 		send_chores(ctx, s);
 }
 
-static void on_receipts_done(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
-{
-	const struct inbox_receipts_done_msg *m =
-		CX_MSG_AS(struct inbox_receipts_done_msg, msg);
-	struct stack_inbox *s = state;
-	struct inbox_user *user = inbox_index_find(&s->index, &m->owner);
-	uint64_t ids[XDEL_MAX];
-	uint32_t count = 0;
-	struct box *box;
-
-	if (user == NULL)
-		return;
-	box = user->box;
-	for (uint32_t n = box->first; n != box->end && box_at(box, n)->id <= m->upto; n++) {
-		struct box_entry *e = box_at(box, n);
-
-		if (e->kind != RECORD_RECEIPT || e->state == BOX_GONE)
-			continue;
-		ids[count++] = e->id;
-		inbox_index_settled(user, e->id);
-		inbox_index_remove(&s->index, user, e);
-		if (count == XDEL_MAX) {
-			chore_delete(ctx, s, &m->owner, ids, count);
-			count = 0;
-		}
-	}
-	if (count > 0)
-		chore_delete(ctx, s, &m->owner, ids, count);
-}
-
 /* ---- the others ---- */
 
 static void on_read(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -145,6 +115,18 @@ static void on_settle(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	                cx_caller_of(msg)))
 		find_take(ctx, s, user, m);
 	user_unhold(s, user);
+}
+
+static void on_receipts_done(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)ctx;
+	receipts_take(state, CX_MSG_AS(struct inbox_receipts_done_msg, msg));
+}
+
+static void on_timer(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)msg;
+	receipts_on_timer(ctx, state);
 }
 
 static void on_learn(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -187,6 +169,19 @@ static void on_presence(struct cx_ctx *ctx, void *state, const struct cx_msg *ms
 	inbox_index_release(&s->index, user);
 }
 
+/* It may have lost its last writes: what was heard of is not there, or is but was taken out, and what
+ * comes anew may get ids that others had. */
+static void on_changed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct stack_inbox *s = state;
+
+	(void)ctx;
+	(void)msg;
+	s->lives++;
+	receipts_forget(s);
+	inbox_index_doubt(&s->index);
+}
+
 /* ---- lifecycle ---- */
 
 static void batch_end(struct cx_ctx *ctx, void *state)
@@ -196,6 +191,7 @@ static void batch_end(struct cx_ctx *ctx, void *state)
 	settle_send(ctx, s);
 	send_chores(ctx, s);
 	read_send(ctx, s);
+	receipts_send(ctx, s);
 }
 
 static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
@@ -222,6 +218,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 	s->is_stopping = true; /* nothing is sent any more */
 	settle_send(ctx, s);
 	read_send(ctx, s);
+	receipts_send(ctx, s);
 	for (uint32_t i = 0; i < QUESTION_BUCKETS; i++) {
 		while (s->questions[i] != NULL) {
 			struct question *q = s->questions[i];
@@ -235,6 +232,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 	inbox_index_free(&s->index);
 	free(s->slots);
 	free(s->events);
+	free(s->held.ring);
 }
 
 static const struct cx_handler handlers[] = {
@@ -244,7 +242,9 @@ static const struct cx_handler handlers[] = {
 	CX_ON(INBOX_LEARN, struct inbox_learn_msg, on_learn),
 	CX_ON(INBOX_PRESENCE, struct inbox_presence_msg, on_presence),
 	CX_ON(REDIS_REPLY, struct redis_reply, on_reply),
+	CX_ON(REDIS_CHANGED, struct redis_changed, on_changed),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
+	CX_ON(TIMER_A, struct cx_msg_timer, on_timer),
 };
 
 const struct cx_actor_type stack_inbox_type = {

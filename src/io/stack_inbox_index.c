@@ -79,6 +79,18 @@ void inbox_index_release(struct inbox_index *index, struct inbox_user *user)
 	}
 }
 
+void inbox_index_doubt(struct inbox_index *index)
+{
+	struct inbox_user *user = index->oldest, *younger;
+
+	for (; user != NULL; user = younger) {
+		younger = user->younger;
+		user->tail = 0;
+		user->is_stale = true;
+		inbox_index_release(index, user);
+	}
+}
+
 void inbox_index_free(struct inbox_index *index)
 {
 	struct inbox_user *user = index->oldest;

@@ -52,6 +52,9 @@ struct inbox_user *inbox_index_use(struct inbox_index *index, const struct uuid 
 /* Nothing points to the user (any more) but the index: forgets what is to be forgotten, the user too
  * when he is not present. */
 void inbox_index_release(struct inbox_index *index, struct inbox_user *user);
+/* What is known may be true of another Redis: of all users it is forgotten, of those who are busy when
+ * they are not any more. */
+void inbox_index_doubt(struct inbox_index *index);
 void inbox_index_free(struct inbox_index *index);
 
 /* Entry is the next one after `from` (inv. 1; INBOX_PREV_UNKNOWN: after who knows what).  May forget

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The server's inbox on Redis, whose parts are
  *
- *   stack_inbox.c         the actor, questions under way, receipts, presence
+ *   stack_inbox.c         the actor, questions under way, presence
  *   stack_inbox_index.c   what is known of each user's stream
  *   stack_inbox_read.c    entries for a connection
  *   stack_inbox_settle.c  acknowledgements on their way to Redis
  *   stack_inbox_find.c    acknowledgements of what the index does not know (yet)
+ *   stack_inbox_receipts.c  receipts that have arrived, and other servers that may not have shown them
  *
  * All that a turn brought goes to Redis at its end, in this order: settles, other deletions, reads; so
  * a read does not see what was acknowledged in its turn. */
@@ -26,6 +27,8 @@ struct stack_inbox;
 struct question;
 struct read_batch;
 struct settle_batch;
+struct receipts_batch;
+struct held;
 
 enum answer_kind {
 	ANSWER_IS,      /* buf: the values */
@@ -50,6 +53,12 @@ struct question {
 
 #define QUESTION_BUCKETS 1024 /* a power of two */
 
+struct receipts_held { /* in the order in which they are due */
+	struct held *ring;
+	uint32_t first, count, cap; /* first wraps; cap is a power of two */
+	struct cx_timer timer;
+};
+
 struct stack_inbox {
 	struct stack_inbox_conf conf;
 	const struct stack_inbox_settings *settings;
@@ -59,8 +68,11 @@ struct stack_inbox {
 	struct redis_batch chores; /* deletions that nobody waits for, of this turn */
 	uint32_t mean_bytes;       /* of an entry as a record, over all users */
 	struct steady_wall wall;
+	uint64_t lives; /* of Redis, so far: what was asked in another may be true no more */
 	struct read_batch *open_reads;
 	struct settle_batch *open_settles;
+	struct receipts_batch *open_receipts;
+	struct receipts_held held;
 	uint64_t batches;            /* of settles, so far */
 	struct settle_batch **slots; /* those under way, by number; NULL: free */
 	uint32_t slot_count;
@@ -108,5 +120,13 @@ void find_take(struct cx_ctx *ctx, struct stack_inbox *s, struct inbox_user *use
 bool find_on(struct cx_ctx *ctx, struct stack_inbox *s, struct inbox_user *user);
 /* All settles that wait for it get this. */
 void find_end(struct cx_ctx *ctx, struct inbox_user *user, enum inbox_outcome outcome);
+
+/* ---- stack_inbox_receipts.c ---- */
+
+void receipts_take(struct stack_inbox *s, const struct inbox_receipts_done_msg *m);
+void receipts_send(struct cx_ctx *ctx, struct stack_inbox *s);
+/* Ids may mean other entries now: none is deleted any more. */
+void receipts_forget(struct stack_inbox *s);
+void receipts_on_timer(struct cx_ctx *ctx, struct stack_inbox *s);
 
 #endif

@@ -23,6 +23,7 @@ struct read {
 	struct cx_caller caller;
 	uint64_t after;
 	uint64_t tail; /* when it was sent: all up to here was in the stream */
+	uint64_t life; /* of Redis, for which that holds */
 	uint32_t max_bytes;
 	uint32_t entries; /* asked for */
 };
@@ -179,7 +180,7 @@ static bool take_entries(struct cx_ctx *ctx, struct stack_inbox *s, const struct
 		const bool is_end = n < r->entries;
 		const uint32_t kept = sift(ctx, s, r, found, n);
 
-		if (is_end && r->tail > last) {
+		if (is_end && r->tail > last && r->life == s->lives) {
 			inbox_index_cover(r->user, last, r->tail);
 			last = r->tail;
 		}
@@ -274,6 +275,7 @@ void read_take(struct cx_ctx *ctx, struct stack_inbox *s, const struct inbox_rea
 		               .caller = cx_caller_of(&m->hdr),
 		               .after = m->after,
 		               .tail = user->tail,
+		               .life = s->lives,
 		               .max_bytes = m->max_bytes,
 		               .entries = entries };
 }

@@ -110,12 +110,12 @@ void stack_seen_of(struct stack_seen *s, const struct uuid *sender, const struct
 	hash_sha256(wire_slice(both, sizeof(both)), s->h);
 }
 
-size_t stack_key_claim(char *out, const char *prefix, const struct stack_seen *s)
+size_t stack_key_claims(char *out, const char *prefix)
 {
 	struct name n = begin(out, prefix);
 
-	PUT_LITERAL(&n, "claim:");
-	return end_hex(&n, s->h, 16);
+	PUT_LITERAL(&n, "claims");
+	return end(&n);
 }
 
 size_t stack_key_dedup(char *out, const char *prefix, const struct stack_seen *s,

@@ -31,8 +31,8 @@ struct stack_seen {
 };
 void stack_seen_of(struct stack_seen *s, const struct uuid *sender, const struct uuid *key);
 
-/* "<prefix>claim:<32 hex of h>" (its first 16 bytes). */
-size_t stack_key_claim(char *out, const char *prefix, const struct stack_seen *s);
+/* "<prefix>claims": a sorted set; a member is the first 16 bytes of h. */
+size_t stack_key_claims(char *out, const char *prefix);
 /* "<prefix>dedup:<generation>:<4 hex>": the bucket is the first 16 bits of h. */
 size_t stack_key_dedup(char *out, const char *prefix, const struct stack_seen *s,
                        int64_t generation);

@@ -10,14 +10,13 @@
 #include "io/kafka_consumer.h"
 #include "io/kafka_producer.h"
 #include "io/redis_sub.h"
+#include "io/stack_heard.h"
 #include "io/stack_rebuild.h"
-#include "wire/push.h"
 
 #define MAILBOX_CAP 65536
 #define USERS_MAX 65536
 #define ROUTES_MAX 65536
 #define ROUTES_LIFE_MS 60000
-#define JUST_MS 2000 /* a push to a server that the user has just joined may have missed him */
 #define WORKERS_MAX 64
 #define TICK_MS 3000 /* a quiet partition looks at its fence */
 
@@ -255,35 +254,16 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 /* ---- routes ---- */
 
-static void on_joined(struct cx_ctx *ctx, struct stack_partition *s,
-                      const struct push_route *route)
-{
-	const struct stack_user *const u = stack_users_find(&s->users, &route->user);
-
-	stack_routes_cache_joined(&s->routes, &route->user, route->instance);
-	if (u == NULL || u->appended_ms == 0 || cx_now_ms(ctx) - u->appended_ms > JUST_MS)
-		return;
-	stack_push_look(s->settings->channel_prefix, route->instance, &route->user, &s->redis);
-	stack_partition_count(&s->figures->looks, 1);
-}
-
 static void on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	const struct wire_slice bytes =
-		wire_slice(cx_buf_bytes(msg->buf), cx_buf_len(msg->buf));
 	struct stack_partition *const s = state;
-	struct push_route route;
+	const struct stack_heard heard = { &s->routes, &s->users, s->settings->channel_prefix,
+		                           &s->redis };
 	enum cx_err err = CX_OK;
-	size_t at = 0;
 	uint64_t corr;
 
-	if (push_kind_of(bytes) != PUSH_ROUTE)
-		return;
-	while (push_next_route(bytes, &at, &route))
-		if (route.is_joined)
-			on_joined(ctx, s, &route);
-		else
-			stack_routes_cache_left(&s->routes, &route.user, route.instance);
+	stack_partition_count(&s->figures->looks,
+	                      stack_heard_take(&heard, msg->buf, cx_now_ms(ctx)));
 	if (s->redis.count > 0)
 		err = redis_batch_send(ctx, s->conf.redis, &s->redis, STACK_CALL_MS, &corr);
 	(void)err; /* hints */
@@ -295,6 +275,18 @@ static void on_subscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *
 
 	(void)ctx;
 	(void)msg;
+	s->hears_routes = true;
+	stack_routes_cache_clear(&s->routes);
+}
+
+/* Who joins and leaves now is not heard: each batch reads the routes that it needs. */
+static void on_unsubscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct stack_partition *const s = state;
+
+	(void)ctx;
+	(void)msg;
+	s->hears_routes = false;
 	stack_routes_cache_clear(&s->routes);
 }
 
@@ -356,6 +348,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(REDIS_CHANGED, struct redis_changed, on_changed),
 	CX_ON(REDIS_PUSH, struct redis_push, on_push),
 	CX_ON(REDIS_SUBSCRIBED, struct redis_subscribed, on_subscribed),
+	CX_ON(REDIS_UNSUBSCRIBED, struct cx_msg, on_unsubscribed),
 	CX_ON(STACK_REBUILT, struct stack_rebuilt, on_rebuilt),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_timer),

@@ -3,7 +3,8 @@
  * that hold them.  Worker role; the owner of partitions p with p % count == its number.
  *
  *   in    KAFKA_ASSIGNED, KAFKA_RECORDS, KAFKA_REVOKED  of topic 0, from kafka_consumer
- *         REDIS_PUSH (PUSH_ROUTE), REDIS_SUBSCRIBED     of the channel of workers
+ *         REDIS_PUSH (PUSH_ROUTE), REDIS_SUBSCRIBED,
+ *         REDIS_UNSUBSCRIBED    of the channel of workers
  *         REDIS_CHANGED
  *         STACK_REBUILT                                 from stack_rebuild
  *   out   kafka_done, kafka_revoked_done, kafka_seek; kafka_produce of dead letters

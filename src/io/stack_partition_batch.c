@@ -13,6 +13,7 @@
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
 #define INBOX_EXTRA_MS (2 * DAY_MS)
 #define ID_TEXT INBOX_ID_TEXT_MAX
+#define CLOCKS_APART_MS (INT64_C(3600) * 1000)
 #define FRAME_EXTRA 1024 /* of a message frame beside its content */
 
 /* ---- a record ---- */
@@ -26,7 +27,9 @@ struct build { /* of one call */
 	uint64_t now_ms;
 	struct stack_span hashes[STACK_BATCH_RECORDS]; /* that get a TTL */
 	uint32_t inboxes[STACK_BATCH_RECORDS];         /* the same, by item */
-	uint32_t hash_count, inbox_count;
+	struct stack_span edges[STACK_BATCH_RECORDS];  /* hashes of the next generation */
+	uint32_t edge_items[STACK_BATCH_RECORDS];
+	uint32_t hash_count, inbox_count, edge_count;
 };
 
 static void add_entry(struct build *x, struct envelope *e, const struct kafka_record *r,
@@ -54,6 +57,20 @@ static void add_entry(struct build *x, struct envelope *e, const struct kafka_re
 	stack_grow(&w->entries, &w->entries_cap, w->entries_len + item->entry_len);
 	inbox_entry_write(w->entries + w->entries_len, item->entry_len, &entry);
 	w->entries_len += item->entry_len;
+}
+
+/* Another gateway's clock may have put the same message into the next generation. */
+static void add_edge(struct build *x, const struct stack_seen *seen, int64_t g, int64_t wall_ms)
+{
+	struct stack_partition *const s = x->s;
+	char *to;
+
+	if (wall_ms + CLOCKS_APART_MS < (g + 1) * s->settings->dedup_window_ms)
+		return;
+	to = (char *)stack_scratch_room(s, STACK_KEY_MAX);
+	x->edge_items[x->edge_count] = x->w->item_count;
+	x->edges[x->edge_count++] =
+		stack_scratch_took(s, stack_key_dedup(to, s->settings->prefix, seen, g + 1));
 }
 
 static void add_keys(struct build *x, const struct envelope *e, int64_t wall_ms,
@@ -88,6 +105,7 @@ static void add_keys(struct build *x, const struct envelope *e, int64_t wall_ms,
 	s->arg_count += 4;
 	if (stack_needs_ttl(s, g, &seen))
 		x->hashes[x->hash_count++] = keys[1];
+	add_edge(x, &seen, g, wall_ms);
 }
 
 static void note_user(struct build *x, struct stack_item *item)
@@ -96,7 +114,6 @@ static void note_user(struct build *x, struct stack_item *item)
 	struct stack_work *const w = x->w;
 	struct stack_user *const u = stack_users_get(&s->users, &item->user);
 
-	item->lookup = STACK_NO_LOOKUP;
 	if (u->batch == s->batches) {
 		item->lookup = u->lookup;
 	} else if (stack_routes_cache_find(&s->routes, &item->user, x->now_ms) == NULL) {
@@ -154,13 +171,15 @@ static bool add_record(struct build *x, const struct kafka_record *r, size_t at)
 		return true;
 	}
 	fault = fault_of(x->p, r, &e, &is_short);
-	if (fault == NULL && is_acked(x, &e, r->offset)) {
-		stack_partition_count(&s->figures->acked, 1);
-	} else if (fault == NULL) {
-		*item = (struct stack_item){ .user = e.recipient, .offset = r->offset };
-		add_entry(x, &e, r, wall_ms, item);
+	if (fault == NULL) {
+		*item = (struct stack_item){ .user = e.recipient,
+			                     .offset = r->offset,
+			                     .lookup = STACK_NO_LOOKUP };
+		if (!is_acked(x, &e, r->offset)) {
+			add_entry(x, &e, r, wall_ms, item);
+			note_user(x, item);
+		}
 		add_keys(x, &e, wall_ms, item);
-		note_user(x, item);
 		x->w->item_count++;
 	} else if (!is_short && !x->b->is_read) {
 		stack_dead_add(x->b, at, fault);
@@ -218,6 +237,7 @@ static void add_fixed(struct build *x)
 	s->args[5] = add_number(s, (s->settings->message_ttl_ms + INBOX_EXTRA_MS) / 1000);
 	s->args[6] = add_number(s, (2 * s->settings->dedup_window_ms + 999) / 1000);
 	s->args[7] = add_number(s, STACK_FENCE_TTL_SECS);
+	s->args[8] = add_number(s, x->edge_count);
 }
 
 static bool add_records(struct build *x)
@@ -236,19 +256,24 @@ static bool add_records(struct build *x)
 		add_key(x, stack_key_inbox, &x->w->items[x->inboxes[i]].user);
 	for (uint32_t i = 0; i < x->hash_count; i++)
 		x->s->keys[x->s->key_count++] = x->hashes[i];
+	for (uint32_t i = 0; i < x->edge_count; i++) {
+		x->s->keys[x->s->key_count++] = x->edges[i];
+		x->s->args[x->s->arg_count++] = add_number(x->s, x->edge_items[i] + 1);
+	}
 	return true;
 }
 
 static unsigned fill_argv(struct build *x)
 {
 	struct stack_partition *const s = x->s;
+	const uint32_t records = STACK_SCRIPT_FIXED + 4 * x->w->item_count;
 	unsigned n = 0;
 
 	for (uint32_t i = 0; i < s->key_count; i++)
 		s->argv[n++] = (struct redis_arg){ s->scratch + s->keys[i].at, s->keys[i].len };
 	for (uint32_t i = 0; i < s->arg_count; i++) {
-		const bool is_entry =
-			i >= STACK_SCRIPT_FIXED && (i - STACK_SCRIPT_FIXED) % 4 == 3;
+		const bool is_entry = i >= STACK_SCRIPT_FIXED && i < records &&
+		                      (i - STACK_SCRIPT_FIXED) % 4 == 3 && s->args[i].len > 0;
 		const uint8_t *const base = is_entry ? x->w->entries : s->scratch;
 
 		s->argv[n++] = (struct redis_arg){ base + s->args[i].at, s->args[i].len };

@@ -23,7 +23,7 @@
 #define STACK_BATCH_BYTES (1024u * 1024u)
 #define STACK_FENCE_MAX 96
 #define STACK_FENCE_TTL_SECS (366 * 24 * 3600)
-#define STACK_SCRIPT_FIXED 8 /* arguments of the script before those of records */
+#define STACK_SCRIPT_FIXED 9 /* arguments of the script before those of records */
 #define STACK_CALL_MS 10000
 #define STACK_DEAD_RETRY_MS 500
 #define STACK_OFFSET_MAX ((INT64_C(1) << 40) - 2) /* what an entry's id holds */
@@ -39,9 +39,9 @@ enum stack_batch_state {
 struct stack_item { /* a record that the script was asked to append */
 	struct uuid user;
 	int64_t offset;
-	size_t entry; /* where in `entries`, and how long */
-	uint32_t entry_len;
-	uint32_t lookup; /* number of the route that was asked for, or STACK_NO_LOOKUP */
+	size_t entry;       /* where in `entries`, and how long */
+	uint32_t entry_len; /* 0: acknowledged before */
+	uint32_t lookup;    /* number of the route that was asked for, or STACK_NO_LOOKUP */
 };
 #define STACK_NO_LOOKUP UINT32_MAX
 
@@ -67,6 +67,7 @@ struct stack_batch {
 	struct stack_batch *next;
 	struct cx_buf *buf;
 	size_t at, end; /* its records in buf */
+	uint32_t count; /* of them, at most STACK_BATCH_RECORDS */
 	int64_t next_offset;
 	enum stack_batch_state state;
 	uint64_t corr;
@@ -123,7 +124,7 @@ struct stack_generation { /* buckets of the dedup hash that have their TTL */
 };
 
 #define STACK_KEYS_MAX (1 + 7 * STACK_BATCH_RECORDS)
-#define STACK_ARGS_MAX (8 + 4 * STACK_BATCH_RECORDS)
+#define STACK_ARGS_MAX (STACK_SCRIPT_FIXED + 5 * STACK_BATCH_RECORDS)
 
 struct stack_partition {
 	struct stack_partition_conf conf;
@@ -133,6 +134,7 @@ struct stack_partition {
 	struct stack_work *free;
 	struct stack_users users;
 	struct stack_routes_cache routes;
+	bool hears_routes; /* else what is read is true for that moment only: it is not kept */
 	struct stack_push push;
 	struct redis_batch redis;
 	struct cx_timer timer;

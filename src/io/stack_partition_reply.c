@@ -3,7 +3,7 @@
 
 #include "wire/inbox_entry.h"
 
-enum verdict { WAS_THERE, APPENDED, DUPLICATE, NO_OWNER };
+enum verdict { WAS_THERE, APPENDED, DUPLICATE, NO_OWNER, ACKNOWLEDGED };
 
 struct answer { /* to one batch */
 	struct cx_ctx *ctx;
@@ -27,8 +27,9 @@ static void take_routes(struct answer *a, struct redis_walk *walk)
 		for (uint32_t n = 0; v.kind == REDIS_ARRAY && n < v.count; n++)
 			if (redis_walk_next(walk, &field) && field.kind == REDIS_STRING)
 				stack_routes_add_field(routes, field.text);
-		stack_routes_cache_put(&a->s->routes, &a->w->lookups[i], routes,
-		                       a->w->routes_asked, a->now_ms);
+		if (a->s->hears_routes)
+			stack_routes_cache_put(&a->s->routes, &a->w->lookups[i], routes,
+			                       a->w->routes_asked, a->now_ms);
 	}
 	stack_partition_count(&a->s->figures->lookups, a->w->lookup_count);
 }
@@ -101,9 +102,11 @@ static void take_item(struct answer *a, const struct stack_item *item,
 		stack_partition_count(&f->duplicates, 1);
 	} else if (v->kind == REDIS_INTEGER && v->integer == NO_OWNER) {
 		stack_partition_count(&f->gone, 1);
+	} else if (v->kind == REDIS_INTEGER && v->integer == ACKNOWLEDGED) {
+		stack_partition_count(&f->acked, 1);
 	} else {
 		stack_partition_count(&f->repetitions, 1);
-		if (item->offset < a->p->look_below)
+		if (item->entry_len > 0 && item->offset < a->p->look_below)
 			look(a, item);
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* 1. Batches of a partition are asked in order, up to UNDER_WAY_MAX are under way, and they finish in
- *    order: kafka_done says the end of the contiguous prefix whose entries are in Redis and whose
- *    dead letters are written.
+/* 1. Batches of a partition are asked in order, up to ASKED_MAX are under way in Redis (those that
+ *    wait are joined: much of what a call costs it costs but once), and they finish in order:
+ *    kafka_done says the end of the contiguous prefix whose entries are in Redis and whose dead
+ *    letters are written.
  * 2. After a failure nothing younger of the partition is asked before the failed one; what was under
  *    way behind it is done again too (its fence keeps it from having had an effect before, see
  *    stack_partition_script.c).
@@ -16,8 +17,9 @@
 #include "io/kafka_consumer.h"
 #include "io/kafka_record.h"
 
-#define UNDER_WAY_MAX 8 /* batches of a partition, from asked to finished */
-#define TURN_MAX 2      /* asked in one turn: making one up takes a millisecond or two */
+#define UNFINISHED_MAX 8 /* batches of a partition, from asked to finished */
+#define ASKED_MAX 2      /* of them under way in Redis: what comes meanwhile goes together */
+#define TURN_MAX 2       /* asked in one turn: making one up takes a millisecond or two */
 #define BYTES_ASKED_MAX (16u * 1024u * 1024u)
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
@@ -66,7 +68,7 @@ void stack_part_drop(struct cx_ctx *ctx, struct stack_partition *s, struct stack
 }
 
 static void append_batch(struct stack_part *p, struct cx_buf *buf, size_t at, size_t end,
-                         int64_t next_offset)
+                         uint32_t count, int64_t next_offset)
 {
 	struct stack_batch *const b = calloc(1, sizeof(*b)); /* one for hundreds of records */
 
@@ -74,6 +76,7 @@ static void append_batch(struct stack_part *p, struct cx_buf *buf, size_t at, si
 	b->buf = cx_buf_ref(buf);
 	b->at = at;
 	b->end = end;
+	b->count = count;
 	b->next_offset = next_offset;
 	if (p->last == NULL)
 		p->first = b;
@@ -92,13 +95,13 @@ void stack_part_add(struct stack_part *p, const struct kafka_records *m)
 	for (; kafka_record_next(cx_buf_bytes(m->hdr.buf), len, &at, &r); last = at) {
 		if (count == STACK_BATCH_RECORDS ||
 		    (count > 0 && at - from > STACK_BATCH_BYTES)) {
-			append_batch(p, m->hdr.buf, from, last, r.offset);
+			append_batch(p, m->hdr.buf, from, last, count, r.offset);
 			from = last;
 			count = 0;
 		}
 		count++;
 	}
-	append_batch(p, m->hdr.buf, from, len, m->next_offset);
+	append_batch(p, m->hdr.buf, from, len, count, m->next_offset);
 }
 
 /* ---- failure ---- */
@@ -159,6 +162,54 @@ void stack_part_finish(struct cx_ctx *ctx, struct stack_partition *s, struct sta
 		cx_log(CX_WARN, "stack.consumer_gone", "partition=%" PRId32, p->number);
 }
 
+/* Nothing points into its buffer. */
+static bool is_untried(const struct stack_batch *b)
+{
+	return b->state == STACK_BATCH_WAITING && !b->is_read && b->dead_count == 0;
+}
+
+/* Whether b can go on behind len bytes and count records. */
+static bool is_joinable(const struct stack_batch *b, size_t len, uint32_t count)
+{
+	return b != NULL && is_untried(b) && count + b->count <= STACK_BATCH_RECORDS &&
+	       len + (b->end - b->at) <= STACK_BATCH_BYTES;
+}
+
+/* What waits behind b becomes part of it, as far as there is room: records are copied once. */
+static void join(struct cx_ctx *ctx, struct stack_partition *s, struct stack_part *p,
+                 struct stack_batch *b)
+{
+	size_t len = b->end - b->at, at = len;
+	struct stack_batch *end = b->next;
+	struct cx_buf *buf;
+
+	for (; is_untried(b) && is_joinable(end, len, b->count); end = end->next) {
+		len += end->end - end->at;
+		b->count += end->count;
+		b->next_offset = end->next_offset;
+	}
+	if (end == b->next)
+		return;
+	buf = cx_buf_new(len);
+	memcpy(cx_buf_data(buf), (const uint8_t *)cx_buf_bytes(b->buf) + b->at, at);
+	while (b->next != end) {
+		struct stack_batch *const more = b->next;
+		const size_t size = more->end - more->at;
+
+		memcpy((uint8_t *)cx_buf_data(buf) + at,
+		       (const uint8_t *)cx_buf_bytes(more->buf) + more->at, size);
+		at += size;
+		b->next = more->next;
+		batch_free(ctx, s, more);
+	}
+	if (end == NULL)
+		p->last = b;
+	cx_buf_unref(b->buf);
+	b->buf = buf;
+	b->at = 0;
+	b->end = len;
+}
+
 void stack_part_pump(struct cx_ctx *ctx, struct stack_partition *s, struct stack_part *p)
 {
 	unsigned n = 0, asked = 0;
@@ -169,13 +220,15 @@ void stack_part_pump(struct cx_ctx *ctx, struct stack_partition *s, struct stack
 		stack_part_look(ctx, s, p);
 		return;
 	}
-	for (struct stack_batch *b = p->first; b != NULL && n < UNDER_WAY_MAX;
+	for (struct stack_batch *b = p->first; b != NULL && n < UNFINISHED_MAX;
 	     b = b->next, n++) {
 		if (b->state != STACK_BATCH_WAITING)
 			continue;
-		if (p->is_doubted || s->bytes_asked > BYTES_ASKED_MAX || asked == TURN_MAX)
+		if (p->is_doubted || p->asked == ASKED_MAX || asked == TURN_MAX ||
+		    s->bytes_asked > BYTES_ASKED_MAX)
 			return; /* the next reply goes on */
 		asked++;
+		join(ctx, s, p, b);
 		if (!stack_batch_ask(ctx, s, p, b)) {
 			stack_part_fail(ctx, s, p, b);
 			return;

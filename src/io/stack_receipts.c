@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+#include "io/redis_sub.h"
+
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 2000
 #define PUBLISH_MS 5000
@@ -301,6 +303,32 @@ static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	rcpt_answer(ctx, state, msg->corr, NULL, false);
 }
 
+static void on_heard(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	rcpt_hear(state, msg->buf, cx_now_ms(ctx)); /* batch_end sends */
+}
+
+static void on_subscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct stack_receipts *const s = state;
+
+	(void)ctx;
+	(void)msg;
+	s->hears_routes = true;
+	stack_routes_cache_clear(&s->routes);
+}
+
+/* As in stack_partition: who joins and leaves now is not heard, so no route is kept. */
+static void on_unsubscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	struct stack_receipts *const s = state;
+
+	(void)ctx;
+	(void)msg;
+	s->hears_routes = false;
+	stack_routes_cache_clear(&s->routes);
+}
+
 static void batch_end(struct cx_ctx *ctx, void *state)
 {
 	struct stack_receipts *const s = state;
@@ -310,7 +338,8 @@ static void batch_end(struct cx_ctx *ctx, void *state)
 		next = p->next;
 		advance(ctx, s, p);
 	}
-	if (stack_push_flush(&s->push, s->conf.settings->channel_prefix, &s->batch) > 0) {
+	stack_push_flush(&s->push, s->conf.settings->channel_prefix, &s->batch);
+	if (s->batch.count > 0) {
 		uint64_t corr;
 		const enum cx_err err =
 			redis_batch_send(ctx, s->conf.redis, &s->batch, PUBLISH_MS, &corr);
@@ -330,6 +359,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 		return CX_EINVAL;
 	cx_assert(cx_worker_index(ctx) < WORKERS_MAX);
 	s->figures = &all[cx_worker_index(ctx)].figures;
+	rcpt_append_start(s);
 	return CX_OK;
 }
 
@@ -348,6 +378,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 			if (--job->pending == 0)
 				rcpt_job_free(job);
 		}
+	rcpt_append_stop(s);
 	stack_push_free(&s->push);
 	redis_batch_free(&s->batch);
 }
@@ -358,6 +389,9 @@ static const struct cx_handler handlers[] = {
 	CX_ON(KAFKA_REVOKED, struct kafka_revoked, on_revoked),
 	CX_ON(KAFKA_PRODUCED, struct kafka_produced, on_produced),
 	CX_ON(REDIS_REPLY, struct redis_reply, on_redis),
+	CX_ON(REDIS_PUSH, struct redis_push, on_heard),
+	CX_ON(REDIS_SUBSCRIBED, struct redis_subscribed, on_subscribed),
+	CX_ON(REDIS_UNSUBSCRIBED, struct cx_msg, on_unsubscribed),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 	CX_ON(TIMER_A, struct cx_msg_timer, on_retry),
 };

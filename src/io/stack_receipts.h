@@ -4,13 +4,15 @@
  * number.
  *
  *   in    KAFKA_ASSIGNED, KAFKA_RECORDS, KAFKA_REVOKED  of topic 1, from kafka_consumer
+ *         REDIS_PUSH (PUSH_ROUTE), REDIS_SUBSCRIBED,
+ *         REDIS_UNSUBSCRIBED                          of the channel of workers
  *   out   kafka_done, kafka_revoked_done; kafka_produce of dead letters
  *         PUBLISH to the instances' channels (stack_push.h)
  *
  * A record is done once its receipt is in Redis, or its sender is unknown or gone, or it is too old;
  * one that cannot be read is done once it is a dead letter.  A repetition brings the receipt again,
- * which clients take.  The sender's route is read in the same script that appends, so whoever
- * connects meanwhile either is told or reads the entry: no route is cached here. */
+ * which clients take.  The receipts of all senders of up to 256 records go in one call of one script
+ * (decision 0006, section 3). */
 #ifndef IO_STACK_RECEIPTS_H
 #define IO_STACK_RECEIPTS_H
 
@@ -21,7 +23,8 @@
 #include "io/redis.h"
 #include "io/stack_partition.h"
 
-#define STACK_RECEIPTS_MAX 10000 /* of one user; then the oldest go, a sixteenth at a time */
+/* Of one user; then the oldest go, a sixteenth at a time.  Looked at each 156 receipts of a worker. */
+#define STACK_RECEIPTS_MAX 10000
 
 struct stack_receipts_conf {
 	const struct stack_settings *settings; /* key is not NULL */
@@ -44,6 +47,8 @@ struct stack_receipts_figures { /* of all workers; uint64_t only */
 	uint64_t dead_letters;
 	uint64_t batches, failures; /* done, and tries that failed */
 	uint64_t pushes;
+	uint64_t looks;
+	uint64_t lookups; /* routes that were read */
 };
 
 /* Thread: any. */

@@ -1,82 +1,60 @@
 /* SPDX-License-Identifier: MIT */
-/* Receipts of one sender into his inbox, in one script: places after the newest entry, the bound,
- * the expiry, and who is to be told. */
+/* The call for all senders of a job (stack_receipts_script.c): what is in it by what this worker knows
+ * of them, and who is to be told. */
 #include "io/stack_receipts_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "io/stack_heard.h"
 #include "io/stack_keys.h"
 #include "wire/inbox_entry.h"
 #include "wire/server_frame.h"
 
 #define APPEND_MS 10000
+#define USERS_MAX 65536
+#define ROUTES_LIFE_MS 60000
 #define TTL_MARGIN_MS (INT64_C(2) * 86400000) /* the key lives longer than what is in it */
+#define TTL_EACH_MS (UINT64_C(86400000))      /* it is set that often by this worker */
 #define ENTRY_LEN (INBOX_ENTRY_HEAD_LEN + SERVER_FRAME_DELIVERED_LEN)
-#define KEYS 3
-#define ARGS 2
+#define KEYS_MAX (5 * RCPT_JOB_MAX)
+#define NUMBERS_MAX (6 + 3 * RCPT_JOB_MAX)
+#define ARGS_MAX (NUMBERS_MAX + 2 * RCPT_JOB_MAX)
 
-/* KEYS: inbox, route, count of receipts.  ARGV: TTL of the inbox in ms, most receipts, entries.
- *
- * The count is kept only while the inbox has more entries than that; it is an upper bound (what is
- * confirmed is not taken off) until the next counting, which happens after a sixteenth of the
- * receipts were added at the earliest, unless the key has lapsed.
- * Returns nil when a string stands in the inbox' place (the account was deleted), else
- * {id before, first id, dropped, fields of the route}. */
-static const char receipts_add[] =
-	"local inbox, max, n = KEYS[1], tonumber(ARGV[2]), #ARGV - 2\n"
-	"local kind = redis.call('TYPE', inbox).ok\n"
-	"if kind ~= 'stream' and kind ~= 'none' then return false end\n"
-	"local ms, seq = '0', '0'\n"
-	"if kind == 'stream' then\n"
-	"  local info = redis.call('XINFO', 'STREAM', inbox)\n"
-	"  for i = 1, #info, 2 do\n"
-	"    if info[i] == 'last-generated-id' then\n"
-	"      ms, seq = string.match(info[i + 1], '(%d+)-(%d+)')\n"
-	"    end\n"
-	"  end\n"
-	"end\n"
-	"local before, first = ms .. '-' .. seq, tonumber(seq) + 1\n"
-	"if first + n > 16777215 then\n"
-	"  ms, first = string.format('%.0f', tonumber(ms) + 1), 0\n"
-	"end\n"
-	"for i = 1, n do\n"
-	"  redis.call('XADD', inbox, string.format('%s-%.0f', ms, first + i - 1), 'e',\n"
-	"             ARGV[i + 2])\n"
-	"end\n"
-	"if redis.call('PTTL', inbox) < tonumber(ARGV[1]) * 0.9 then\n"
-	"  redis.call('PEXPIRE', inbox, ARGV[1])\n"
-	"end\n"
-	"local dropped = 0\n"
-	"local count = max\n"
-	"if redis.call('XLEN', inbox) <= max then\n"
-	"  redis.call('DEL', KEYS[3])\n"
-	"else\n"
-	"  count = tonumber(redis.call('GET', KEYS[3]) or max) + n\n"
-	"  if count <= max then redis.call('INCRBY', KEYS[3], n) end\n"
-	"end\n"
-	"if count > max then\n"
-	"  local old, from = {}, '-'\n"
-	"  repeat\n"
-	"    local chunk = redis.call('XRANGE', inbox, from, '+', 'COUNT', 32)\n"
-	"    for _, entry in ipairs(chunk) do\n"
-	"      if string.byte(entry[2][2], 2) == 2 then old[#old + 1] = entry[1] end\n"
-	"      from = '(' .. entry[1]\n"
-	"    end\n"
-	"  until #chunk < 32\n"
-	"  if #old > max then dropped = #old - max + math.floor(max / 16) end\n"
-	"  for i = 1, dropped, 1000 do\n"
-	"    redis.call('XDEL', inbox, unpack(old, i, math.min(i + 999, dropped)))\n"
-	"  end\n"
-	"  redis.call('SET', KEYS[3], #old - dropped, 'EX', 3600)\n"
-	"end\n"
-	"local route = redis.pcall('HKEYS', KEYS[2])\n"
-	"if route.err then route = {} end\n"
-	"return {before, string.format('%s-%.0f', ms, first), dropped, route}\n";
-
-const struct redis_script stack_receipts_scripts[STACK_RECEIPTS_SCRIPT_COUNT] = {
-	{ "receipts_add", receipts_add },
+/* What a call is made up in; used again. */
+struct rcpt_call {
+	uint32_t key_count, arg_count, number_count, entry_count;
+	uint32_t inboxes, lookups, ttls, checks;
+	struct redis_arg argv[KEYS_MAX + ARGS_MAX]; /* keys, then args */
+	struct redis_arg args[ARGS_MAX];
+	char keys[KEYS_MAX][STACK_KEY_MAX];
+	char numbers[NUMBERS_MAX][24];
+	uint8_t entries[RCPT_JOB_MAX][ENTRY_LEN];
 };
+
+void rcpt_append_start(struct stack_receipts *s)
+{
+	s->call = malloc(sizeof(*s->call));
+	cx_assert(s->call != NULL);
+	stack_users_init(&s->users, USERS_MAX);
+	stack_routes_cache_init(&s->routes, USERS_MAX, ROUTES_LIFE_MS);
+}
+
+void rcpt_append_stop(struct stack_receipts *s)
+{
+	stack_users_clear(&s->users);
+	stack_routes_cache_free(&s->routes);
+	free(s->call);
+}
+
+void rcpt_hear(struct stack_receipts *s, const struct cx_buf *payload, uint64_t now_ms)
+{
+	const struct stack_heard heard = { &s->routes, &s->users,
+		                           s->conf.settings->channel_prefix, &s->batch };
+
+	rcpt_count(&s->figures->looks, stack_heard_take(&heard, payload, now_ms));
+}
 
 static size_t count_key(char out[STACK_KEY_MAX], const char *prefix, const struct uuid *user)
 {
@@ -103,39 +81,145 @@ static size_t write_entry(uint8_t out[ENTRY_LEN], const struct rcpt_receipt *r, 
 	return inbox_entry_write(out, ENTRY_LEN, &e);
 }
 
-enum cx_err rcpt_append(struct cx_ctx *ctx, struct stack_receipts *s,
-                        const struct rcpt_job *job, const struct rcpt_group *group,
+/* ---- the call ---- */
+
+static void add_key(struct rcpt_call *c,
+                    size_t (*name)(char *, const char *, const struct uuid *),
+                    const char *prefix, const struct uuid *user)
+{
+	char *const to = c->keys[c->key_count];
+
+	c->argv[c->key_count++] = (struct redis_arg){ to, name(to, prefix, user) };
+}
+
+static void add_arg(struct rcpt_call *c, const void *at, size_t len)
+{
+	c->args[c->arg_count++] = (struct redis_arg){ at, len };
+}
+
+static void add_number(struct rcpt_call *c, int64_t n)
+{
+	char *const to = c->numbers[c->number_count++];
+
+	add_arg(c, to, (size_t)snprintf(to, sizeof(c->numbers[0]), "%" PRId64, n));
+}
+
+/* What is to be done beside appending, by what this worker knows of the user. */
+static void plan(struct stack_receipts *s, struct rcpt_call *c, struct rcpt_group *group,
+                 uint64_t now_ms)
+{
+	const struct stack_user *const u = stack_users_get(&s->users, &group->sender);
+	const uint32_t left = u->until_check;
+
+	group->has_lookup = stack_routes_cache_find(&s->routes, &group->sender, now_ms) == NULL;
+	group->has_ttl = now_ms >= u->ttl_until_ms;
+	group->unchecked = u->last_id == 0        ? group->count
+	                   : left <= group->count ? RCPT_CHECK_EACH - left + group->count
+	                                          : 0;
+	c->lookups += group->has_lookup;
+	c->ttls += group->has_ttl;
+	c->checks += group->unchecked > 0;
+}
+
+static void add_keys(struct stack_receipts *s, struct rcpt_call *c, const struct rcpt_job *job)
+{
+	const char *const prefix = s->conf.settings->prefix;
+	const struct rcpt_group *const end = job->groups + job->group_count;
+
+	for (const struct rcpt_group *g = job->groups; g < end; g++)
+		if (g->state == RCPT_ASKED)
+			add_key(c, stack_key_inbox, prefix, &g->sender);
+	for (const struct rcpt_group *g = job->groups; g < end; g++)
+		if (g->state == RCPT_ASKED && g->has_lookup)
+			add_key(c, stack_key_route, prefix, &g->sender);
+	for (const struct rcpt_group *g = job->groups; g < end; g++)
+		if (g->state == RCPT_ASKED && g->has_ttl)
+			add_key(c, stack_key_inbox, prefix, &g->sender);
+	for (const struct rcpt_group *g = job->groups; g < end; g++) {
+		if (g->state != RCPT_ASKED || g->unchecked == 0)
+			continue;
+		add_key(c, stack_key_inbox, prefix, &g->sender);
+		add_key(c, count_key, prefix, &g->sender);
+	}
+}
+
+/* The ms of the last id that this worker saw in his inbox. */
+static void add_hint(struct stack_receipts *s, struct rcpt_call *c, const struct uuid *user)
+{
+	const struct stack_user *const u = stack_users_find(&s->users, user);
+
+	if (u != NULL && u->last_id != 0)
+		add_number(c, (int64_t)inbox_id_ms(u->last_id));
+	else
+		add_arg(c, "", 0);
+}
+
+static void add_args(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_call *c,
+                     const struct rcpt_job *job)
+{
+	const struct rcpt_group *const end = job->groups + job->group_count;
+
+	add_number(c, s->conf.settings->message_ttl_ms + TTL_MARGIN_MS);
+	add_number(c, STACK_RECEIPTS_MAX);
+	add_number(c, c->inboxes);
+	add_number(c, c->lookups);
+	add_number(c, c->ttls);
+	add_number(c, c->checks);
+	for (const struct rcpt_group *g = job->groups; g < end; g++)
+		if (g->state == RCPT_ASKED && g->unchecked > 0)
+			add_number(c, g->unchecked);
+	for (const struct rcpt_group *g = job->groups; g < end; g++) {
+		if (g->state != RCPT_ASKED)
+			continue;
+		add_hint(s, c, &g->sender);
+		add_number(c, g->count);
+		for (uint16_t i = g->first; i != RCPT_NONE; i = job->receipts[i].next) {
+			uint8_t *const entry = c->entries[c->entry_count++];
+
+			add_arg(c, entry,
+			        write_entry(entry, &job->receipts[i], cx_wall_ms(ctx)));
+		}
+	}
+}
+
+enum cx_err rcpt_append(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_job *job,
                         uint64_t *corr)
 {
-	const struct stack_settings *const set = s->conf.settings;
-	char inbox[STACK_KEY_MAX], route[STACK_KEY_MAX], count[STACK_KEY_MAX], ttl[24], max[24];
-	uint8_t entries[RCPT_JOB_MAX][ENTRY_LEN];
-	struct redis_arg argv[KEYS + ARGS + RCPT_JOB_MAX];
-	const struct uuid *const user = &group->sender;
-	unsigned n = KEYS + ARGS;
+	struct rcpt_call *const c = s->call;
+	enum cx_err err;
 
-	argv[0] = (struct redis_arg){ inbox, stack_key_inbox(inbox, set->prefix, user) };
-	argv[1] = (struct redis_arg){ route, stack_key_route(route, set->prefix, user) };
-	argv[2] = (struct redis_arg){ count, count_key(count, set->prefix, user) };
-	argv[3] = (struct redis_arg){ ttl,
-		                      (size_t)snprintf(ttl, sizeof(ttl), "%" PRId64,
-		                                       set->message_ttl_ms + TTL_MARGIN_MS) };
-	argv[4] = (struct redis_arg){ max, (size_t)snprintf(max, sizeof(max), "%d",
-		                                            STACK_RECEIPTS_MAX) };
-	for (uint16_t i = group->first; i != RCPT_NONE; i = job->receipts[i].next) {
-		uint8_t *const entry = entries[n - KEYS - ARGS];
+	c->key_count = c->arg_count = c->number_count = c->entry_count = 0;
+	c->inboxes = c->lookups = c->ttls = c->checks = 0;
+	for (uint16_t i = 0; i < job->group_count; i++) {
+		struct rcpt_group *const g = &job->groups[i];
 
-		argv[n++] = (struct redis_arg){ entry, write_entry(entry, &job->receipts[i],
-			                                           cx_wall_ms(ctx)) };
+		if (g->state != RCPT_OPEN)
+			continue;
+		g->state = RCPT_ASKED;
+		c->inboxes++;
+		plan(s, c, g, cx_now_ms(ctx));
 	}
-	return redis_call_script(ctx, s->conf.redis, s->conf.script_base, KEYS, argv, n,
-	                         APPEND_MS, corr);
+	job->routes_asked = stack_routes_cache_now(&s->routes);
+	add_keys(s, c, job);
+	add_args(ctx, s, c, job);
+	memcpy(c->argv + c->key_count, c->args, c->arg_count * sizeof(c->args[0]));
+	err = redis_call_script(ctx, s->conf.redis, s->conf.script_base, c->key_count, c->argv,
+	                        c->key_count + c->arg_count, APPEND_MS, corr);
+	for (uint16_t i = 0; i < job->group_count && err != CX_OK; i++)
+		if (job->groups[i].state == RCPT_ASKED)
+			job->groups[i].state = RCPT_OPEN;
+	return err;
 }
+
+/* ---- the answer ---- */
 
 static void push_all(struct cx_ctx *ctx, struct stack_receipts *s, const struct rcpt_job *job,
                      const struct rcpt_group *group, const struct stack_routes *routes,
-                     uint64_t before, uint64_t id)
+                     uint64_t id)
 {
+	/* The place before is the entry before, unless it is of another ms. */
+	uint64_t before = inbox_id_seq(id) > 0 ? id - 1 : UINT64_MAX;
+
 	for (uint16_t i = group->first; i != RCPT_NONE; i = job->receipts[i].next) {
 		const struct rcpt_receipt *const r = &job->receipts[i];
 		uint8_t frame[SERVER_FRAME_DELIVERED_LEN];
@@ -157,30 +241,111 @@ static void push_all(struct cx_ctx *ctx, struct stack_receipts *s, const struct 
 	rcpt_count(&s->figures->pushes, group->count);
 }
 
-bool rcpt_appended(struct cx_ctx *ctx, struct stack_receipts *s, const struct rcpt_job *job,
-                   const struct rcpt_group *group, const struct cx_buf *reply)
+static void remember(struct stack_receipts *s, const struct rcpt_group *group, uint64_t id,
+                     uint64_t now_ms)
 {
-	struct redis_walk walk = redis_walk_start(reply);
-	struct stack_routes routes = { 0 };
-	struct redis_value v, before, first, dropped;
-	uint64_t id, id_before;
+	struct stack_user *const u = stack_users_get(&s->users, &group->sender);
 
-	if (!redis_walk_next(&walk, &v) || (v.kind != REDIS_NIL && v.kind != REDIS_ARRAY))
-		return false;
-	if (v.kind == REDIS_NIL) {
+	u->last_id = id + group->count - 1;
+	u->appended_ms = now_ms;
+	if (group->has_ttl)
+		u->ttl_until_ms = now_ms + TTL_EACH_MS;
+	if (group->unchecked > 0)
+		u->until_check = RCPT_CHECK_EACH;
+	else
+		u->until_check -= u->until_check > group->count ? group->count : u->until_check;
+}
+
+/* What the script says of one inbox.  Returns false: it did not work. */
+static bool take_group(struct cx_ctx *ctx, struct stack_receipts *s, const struct rcpt_job *job,
+                       const struct rcpt_group *group, const struct stack_routes *found,
+                       const struct redis_value *v)
+{
+	const struct stack_routes *const known =
+		stack_routes_cache_find(&s->routes, &group->sender, 0);
+	const struct stack_routes *const routes = known != NULL ? known : found;
+	uint64_t id;
+
+	if (v->kind == REDIS_NIL) {
 		rcpt_count(&s->figures->gone, group->count);
 		return true;
 	}
-	if (!redis_walk_next(&walk, &before) || !redis_walk_next(&walk, &first) ||
-	    !redis_walk_next(&walk, &dropped) || !redis_walk_next(&walk, &v))
+	if (v->kind != REDIS_STRING)
 		return false;
 	rcpt_count(&s->figures->appended, group->count);
-	rcpt_count(&s->figures->dropped, (uint64_t)dropped.integer);
-	for (uint32_t left = v.count; left > 0 && redis_walk_next(&walk, &v); left--)
-		(void)stack_routes_add_field(&routes, v.text);
-	if (!inbox_id_parse(before.text, &id_before))
-		id_before = UINT64_MAX;
-	if (routes.count > 0 && inbox_id_parse(first.text, &id))
-		push_all(ctx, s, job, group, &routes, id_before, id);
+	if (!inbox_id_parse(v->text, &id))
+		return true; /* no place of ours: whoever reads passes over it */
+	remember(s, group, id, cx_now_ms(ctx));
+	if (routes->count > 0)
+		push_all(ctx, s, job, group, routes, id);
 	return true;
+}
+
+static void take_routes(struct stack_receipts *s, const struct rcpt_job *job,
+                        struct redis_walk *walk, uint64_t now_ms)
+{
+	struct redis_value v, field;
+
+	for (uint16_t i = 0; i < job->group_count; i++) {
+		const struct rcpt_group *const g = &job->groups[i];
+		struct stack_routes *const routes = &s->found[i];
+
+		routes->count = 0;
+		if (g->state != RCPT_ASKED || !g->has_lookup || !redis_walk_next(walk, &v))
+			continue;
+		for (uint32_t n = 0; v.kind == REDIS_ARRAY && n < v.count; n++)
+			if (redis_walk_next(walk, &field) && field.kind == REDIS_STRING)
+				(void)stack_routes_add_field(routes, field.text);
+		if (s->hears_routes)
+			stack_routes_cache_put(&s->routes, &g->sender, routes,
+			                       job->routes_asked, now_ms);
+		rcpt_count(&s->figures->lookups, 1);
+	}
+}
+
+static uint32_t count_asked(const struct rcpt_job *job, uint32_t *inboxes)
+{
+	uint32_t all_values = 0;
+
+	*inboxes = 0;
+	for (uint16_t i = 0; i < job->group_count; i++) {
+		const struct rcpt_group *const g = &job->groups[i];
+
+		if (g->state != RCPT_ASKED)
+			continue;
+		*inboxes += 1;
+		all_values += 1u + g->has_lookup + (g->unchecked > 0);
+	}
+	return all_values;
+}
+
+bool rcpt_appended(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_job *job,
+                   const struct cx_buf *reply)
+{
+	struct redis_walk walk = redis_walk_start(reply), items;
+	bool is_good = true;
+	struct redis_value v;
+	uint32_t inboxes;
+
+	if (!redis_walk_next(&walk, &v) || v.kind != REDIS_ARRAY ||
+	    v.count != count_asked(job, &inboxes))
+		return false;
+	items = walk;
+	for (uint32_t i = 0; i < inboxes; i++)
+		redis_walk_skip(&walk);
+	take_routes(s, job, &walk, cx_now_ms(ctx));
+	for (uint16_t i = 0; i < job->group_count; i++) {
+		struct rcpt_group *const g = &job->groups[i];
+		bool is_done;
+
+		if (g->state != RCPT_ASKED)
+			continue;
+		is_done = redis_walk_next(&items, &v) &&
+		          take_group(ctx, s, job, g, &s->found[i], &v);
+		g->state = is_done ? RCPT_DONE : RCPT_OPEN;
+		is_good &= is_done;
+	}
+	while (redis_walk_next(&walk, &v)) /* of the bounds */
+		rcpt_count(&s->figures->dropped, (uint64_t)v.integer);
+	return is_good;
 }

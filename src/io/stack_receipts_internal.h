@@ -9,11 +9,15 @@
 #include "io/kafka_record.h"
 #include "io/stack_push.h"
 #include "io/stack_receipts.h"
+#include "io/stack_routes_cache.h"
+#include "io/stack_users.h"
 #include "wire/delivery_event.h"
 
 #define RCPT_TOPIC 1
 #define RCPT_JOB_MAX 256 /* records */
 #define RCPT_BUCKETS 1024
+#define RCPT_CHECK_EACH \
+	(STACK_RECEIPTS_MAX / 64) /* receipts of a user, then his bound is looked at */
 #define RCPT_NONE UINT16_MAX
 
 /* One event that leads to a receipt. */
@@ -35,6 +39,9 @@ struct rcpt_group { /* receipts of one sender */
 	struct uuid sender;
 	uint16_t first, last, count;
 	enum rcpt_state state;
+	/* of the call under way: */
+	bool has_lookup, has_ttl; /* his route is asked for, his inbox gets its TTL */
+	uint32_t unchecked; /* receipts since his bound was looked at; 0: not looked at now */
 };
 
 struct rcpt_letter { /* a record that cannot be read */
@@ -53,7 +60,7 @@ struct rcpt_ask {
 	struct rcpt_job *job;
 	uint64_t corr;
 	enum rcpt_what what;
-	uint16_t index; /* of the group or letter */
+	uint16_t index; /* of the letter */
 };
 
 /* Up to RCPT_JOB_MAX records of one partition on their way; a partition has one at a time. */
@@ -71,8 +78,8 @@ struct rcpt_job {
 	struct rcpt_receipt receipts[RCPT_JOB_MAX];
 	struct rcpt_group groups[RCPT_JOB_MAX];
 	struct rcpt_letter letters[RCPT_JOB_MAX];
-	struct rcpt_ask
-		asks[2 * RCPT_JOB_MAX]; /* one a group or letter; [0] also the look-up */
+	uint64_t routes_asked;                  /* stack_routes_cache_now */
+	struct rcpt_ask asks[1 + RCPT_JOB_MAX]; /* look-up or append, then the letters */
 };
 
 struct rcpt_batch { /* a KAFKA_RECORDS */
@@ -97,6 +104,11 @@ struct stack_receipts {
 	struct rcpt_partition *partitions;
 	struct rcpt_ask *buckets[RCPT_BUCKETS];
 	struct stack_push push;
+	struct stack_users users; /* last_id: the last that was seen */
+	struct stack_routes_cache routes;
+	bool hears_routes;                       /* else no route is kept */
+	struct stack_routes found[RCPT_JOB_MAX]; /* by group, of the answer that is read */
+	struct rcpt_call *call;
 	struct redis_batch batch;
 	struct cx_timer retry_timer;
 	struct stack_receipts_figures *figures;
@@ -130,12 +142,17 @@ void rcpt_answer(struct cx_ctx *ctx, struct stack_receipts *s, uint64_t corr,
 
 /* ---- stack_receipts_append.c ---- */
 
-/* The script for one group.  Returns as redis_call_script. */
-enum cx_err rcpt_append(struct cx_ctx *ctx, struct stack_receipts *s,
-                        const struct rcpt_job *job, const struct rcpt_group *group,
+void rcpt_append_start(struct stack_receipts *s);
+void rcpt_append_stop(struct stack_receipts *s);
+/* A payload of the workers' channel; looks go into s->batch. */
+void rcpt_hear(struct stack_receipts *s, const struct cx_buf *payload, uint64_t now_ms);
+/* One call for all groups that are OPEN; they are ASKED then.  Returns as redis_call_script: on an
+ * error they are OPEN. */
+enum cx_err rcpt_append(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_job *job,
                         uint64_t *corr);
-/* Its answer; what it appended goes into s->push.  Returns false: it did not work. */
-bool rcpt_appended(struct cx_ctx *ctx, struct stack_receipts *s, const struct rcpt_job *job,
-                   const struct rcpt_group *group, const struct cx_buf *reply);
+/* Its answer: groups become DONE, or OPEN; what was appended goes into s->push.
+ * Returns false: it did not work, for some or for all, who are OPEN or still ASKED. */
+bool rcpt_appended(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_job *job,
+                   const struct cx_buf *reply);
 
 #endif

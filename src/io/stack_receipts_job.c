@@ -224,6 +224,22 @@ static enum cx_err send_letter(struct cx_ctx *ctx, struct stack_receipts *s,
 
 /* ---- the way of a job ---- */
 
+static bool has_open(const struct rcpt_job *job)
+{
+	for (uint16_t i = 0; i < job->group_count; i++)
+		if (job->groups[i].state == RCPT_OPEN)
+			return true;
+	return false;
+}
+
+/* No answer, or one that says nothing of them. */
+static void reopen(struct rcpt_job *job)
+{
+	for (uint16_t i = 0; i < job->group_count; i++)
+		if (job->groups[i].state == RCPT_ASKED)
+			job->groups[i].state = RCPT_OPEN;
+}
+
 static void ask_all(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_job *job)
 {
 	uint64_t corr;
@@ -235,23 +251,17 @@ static void ask_all(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_jo
 			continue;
 		if (send_letter(ctx, s, job, l, &corr) == CX_OK) {
 			l->state = RCPT_ASKED;
-			wait_for(s, job, &job->asks[RCPT_JOB_MAX + i], corr, RCPT_LETTER, i);
+			wait_for(s, job, &job->asks[1 + i], corr, RCPT_LETTER, i);
 		} else {
 			job->has_failed = true;
 		}
 	}
-	for (uint16_t i = 0; i < job->group_count; i++) {
-		struct rcpt_group *const g = &job->groups[i];
-
-		if (g->state != RCPT_OPEN)
-			continue;
-		if (rcpt_append(ctx, s, job, g, &corr) == CX_OK) {
-			g->state = RCPT_ASKED;
-			wait_for(s, job, &job->asks[i], corr, RCPT_APPEND, i);
-		} else {
-			job->has_failed = true;
-		}
-	}
+	if (!has_open(job))
+		return;
+	if (rcpt_append(ctx, s, job, &corr) == CX_OK)
+		wait_for(s, job, &job->asks[0], corr, RCPT_APPEND, 0);
+	else
+		job->has_failed = true;
 }
 
 void rcpt_go(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_job *job)
@@ -290,10 +300,8 @@ void rcpt_answer(struct cx_ctx *ctx, struct stack_receipts *s, uint64_t corr,
 		job->letters[ask->index].state = is_done ? RCPT_DONE : RCPT_OPEN;
 		rcpt_count(&s->figures->dead_letters, is_done);
 	} else {
-		struct rcpt_group *const g = &job->groups[ask->index];
-
-		is_done = reply != NULL && rcpt_appended(ctx, s, job, g, reply);
-		g->state = is_done ? RCPT_DONE : RCPT_OPEN;
+		is_done = reply != NULL && rcpt_appended(ctx, s, job, reply);
+		reopen(job);
 	}
 	job->has_failed |= !is_done;
 	if (job->pending > 0)

@@ -99,6 +99,7 @@ static void send_fields(struct cx_ctx *ctx, struct stack_routes *r)
 		routes_add_user(r, u);
 		b->written[b->users++] =
 			(struct routes_written){ .user = u->id,
+			                         .joined_to_ms = r->last_join_ms,
 			                         .is_announced = !u->is_announced };
 		if (!u->is_announced)
 			add_route(items, &n, r, &u->id, true);
@@ -246,6 +247,14 @@ static void tell_joined(struct cx_ctx *ctx, struct stack_routes *r, const struct
 	(void)err; /* only at the runtime's end */
 }
 
+/* They have their time of joining in Redis; if they lose it there, ours will do. */
+static void grow_up(struct routes_user *u, const struct routes_written *w)
+{
+	for (uint32_t i = 0; i < u->count; i++)
+		if (u->members[i].join_ms <= w->joined_to_ms)
+			u->members[i].is_young = false;
+}
+
 /* False: this user was not written. */
 static bool take_user(struct cx_ctx *ctx, struct stack_routes *r,
                       const struct routes_written *w, struct redis_walk *walk)
@@ -261,6 +270,7 @@ static bool take_user(struct cx_ctx *ctx, struct stack_routes *r,
 			displace(ctx, r, &w->user, field.text);
 	if (u == NULL)
 		return true;
+	grow_up(u, w);
 	if (w->is_announced) {
 		tell_joined(ctx, r, &w->user);
 	} else if (was_gone.integer == 1) { /* lost meanwhile, and a worker may have looked */

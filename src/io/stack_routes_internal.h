@@ -23,7 +23,7 @@
 
 struct routes_member {
 	int64_t join_ms; /* Unix time; growing with each join of this actor */
-	bool is_young;   /* not yet written: the server's clock decides */
+	bool is_young;   /* not known to be written: the server's clock decides */
 	uint32_t number;
 };
 
@@ -55,6 +55,7 @@ struct routes_queue {
 
 struct routes_written { /* a user in a batch */
 	struct uuid user;
+	int64_t joined_to_ms; /* with his members that had joined by then */
 	bool is_announced;
 };
 

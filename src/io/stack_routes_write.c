@@ -159,7 +159,6 @@ void routes_add_user(struct stack_routes *r, const struct routes_user *u)
 		r->argv[n++] = field_arg(texts, s->instance, u->members[i].number);
 		r->argv[n++] = number_arg(texts + FIELD_MAX,
 		                          u->members[i].is_young ? 0 : u->members[i].join_ms);
-		u->members[i].is_young = false;
 	}
 	redis_batch_add(&r->batch, r->argv, n);
 }

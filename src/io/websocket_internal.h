@@ -81,7 +81,7 @@ struct ws_conn {
 	struct loop_watch watch; /* first; its fd is the socket */
 	struct ws_adapter *adapter;
 	struct ws_conn *next, *prev;           /* in adapter->lists[list] */
-	struct ws_conn *peer_next, *peer_prev; /* in adapter->peers[peer], while has_peer */
+	struct ws_conn *peer_next, *peer_prev; /* in adapter->peers by peer, while has_peer */
 	struct ws_conn *dirty_next;
 	struct ws_out_queue out;
 	uint64_t deadline_ms, began_ms;
@@ -101,7 +101,7 @@ struct ws_conn {
 	uint32_t path_len;            /* of a request, in msg */
 	uint32_t frames_in, bytes_in; /* delivered, not consumed */
 	uint32_t index, gen;
-	uint16_t peer; /* by its address */
+	uint32_t peer; /* hash of its address */
 	uint8_t phase;
 	uint8_t list;    /* enum ws_list */
 	uint8_t counted; /* enum ws_counted: in ws_shared */

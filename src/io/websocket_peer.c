@@ -2,8 +2,8 @@
 /* Who is at the other end: half-open handshakes by address, so that a flood from one address is paid
  * for by that address.
  *
- * Each worker has a table of lists, picked by a salted hash of the address: two addresses that meet in one
- * list share a share, which nobody can bring about who does not know the salt. */
+ * Each worker has a table of lists, picked by a salted hash of the address; two addresses that meet in one
+ * list are told apart by the whole hash. */
 #include <string.h>
 
 #include "io/websocket_internal.h"
@@ -23,9 +23,9 @@ void ws_peer_enter(struct ws_conn *c, const struct ws_origin *origin)
 	uint64_t halves[2];
 
 	memcpy(halves, origin->net.b, sizeof(halves));
-	c->peer = (uint16_t)(mix(mix(mix(halves[0]) ^ halves[1]) ^ a->peer_salt) % WS_PEERS);
+	c->peer = (uint32_t)mix(mix(mix(halves[0]) ^ halves[1]) ^ a->peer_salt);
 	c->has_peer = true;
-	list = &a->peers[c->peer];
+	list = &a->peers[c->peer % WS_PEERS];
 	c->peer_next = NULL;
 	c->peer_prev = list->last;
 	if (list->last == NULL)
@@ -38,7 +38,7 @@ void ws_peer_enter(struct ws_conn *c, const struct ws_origin *origin)
 
 void ws_peer_leave(struct ws_conn *c)
 {
-	struct ws_peer_list *list = &c->adapter->peers[c->peer];
+	struct ws_peer_list *list = &c->adapter->peers[c->peer % WS_PEERS];
 
 	if (!c->has_peer)
 		return;
@@ -57,9 +57,20 @@ void ws_peer_leave(struct ws_conn *c)
 struct ws_conn *ws_peer_oldest_over_share(const struct ws_conn *c)
 {
 	const struct websocket_settings *s = c->adapter->settings;
-	const struct ws_peer_list *list = &c->adapter->peers[c->peer];
+	const struct ws_peer_list *list = &c->adapter->peers[c->peer % WS_PEERS];
 	/* the kernel spreads an address over the workers */
-	const uint32_t share = s->max_handshakes / WS_SHARES / s->workers;
+	const uint32_t part = s->max_handshakes / WS_SHARES / s->workers;
+	const uint32_t share = part > 0 ? part : 1;
+	struct ws_conn *oldest = NULL;
+	uint32_t count = 0;
 
-	return list->count > (share > 0 ? share : 1) ? list->first : NULL;
+	if (list->count <= share)
+		return NULL;
+	for (struct ws_conn *of = list->first; of != NULL; of = of->peer_next) {
+		if (of->peer != c->peer)
+			continue;
+		oldest = oldest != NULL ? oldest : of;
+		count++;
+	}
+	return count > share ? oldest : NULL;
 }

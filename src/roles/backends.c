@@ -158,6 +158,7 @@ enum cx_err backends_boot_subscriber(struct backends *b, struct cx_ref subscribe
 		.client_name = CLIENT_NAME,
 		.channels = b->channel_names,
 		.subscriber = subscriber,
+		.tells_loss = b->tells_loss,
 	};
 
 	while (conf.channel_count < BACKENDS_CHANNELS_MAX &&

@@ -41,6 +41,7 @@ struct backends {
 	struct cx_ref stores[RELAY_WORKERS_MAX];
 	struct cx_ref producer;
 	struct cx_ref subscriber;
+	bool tells_loss; /* of backends_boot_subscriber: redis_sub.h; set before */
 };
 
 /* Judges the settings as a whole; opens nothing.  *error_text (static or in b) names the variable.

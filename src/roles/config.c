@@ -249,6 +249,11 @@ static void name_file(const char *name, char out[static 80])
 	snprintf(out, 80, "%s_FILE", name);
 }
 
+bool config_has_variable(const char *name)
+{
+	return given(name) != NULL;
+}
+
 const char *config_terminal(void)
 {
 	return given("TERM");

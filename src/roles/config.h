@@ -50,7 +50,6 @@ struct config {
 	char *db_path;         /* of the SQLite file, or NULL */
 	char *data_dir;        /* its folder, or NULL: holds generated secrets too */
 	bool has_sasl;         /* KAFKA_SASL_MECHANISM was given */
-	bool has_device_key;   /* APNS_DEVICE_TOKEN_ENCRYPTION_KEY was given */
 	bool top_socket_given; /* somebody chose TOP_SOCKET: it must work */
 
 	const char *trace_file; /* of the command line, or NULL; not ours to free */
@@ -71,6 +70,9 @@ unsigned config_role_flag(const char *role);
 /* Can `role` ("all", "server", "gateway", "worker", "echo") run with this in this build?  Prints what cannot.
  * Returns how many variables stand in the way. */
 CX_NODISCARD unsigned config_check_role(const struct config *c, const char *role, FILE *err);
+
+/* Is there a variable of that name, ours or not, that is not empty? */
+bool config_has_variable(const char *name);
 
 /* The variable TERM: what the terminal understands; NULL: unset or empty.  Thread: main. */
 const char *config_terminal(void);

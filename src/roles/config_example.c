@@ -4,6 +4,12 @@
 
 #include "roles/config_table.h"
 
+/* One that `make secrets-generate` makes up. */
+static bool is_made(const struct config_param *p)
+{
+	return (p->flags & P_SECRET) && strncmp(p->preset, "(made", 5) == 0;
+}
+
 /* For what each deployment has of its own; else the default, or nothing where a secret is made by
  * `make secrets-generate`.  CHANGE_ME is refused by every check. */
 static const char *example_of(const struct config_param *p)
@@ -23,7 +29,7 @@ static const char *example_of(const struct config_param *p)
 		if (strcmp(examples[i][0], p->name) == 0)
 			return examples[i][1];
 	}
-	if ((p->flags & P_NEED) && (p->flags & P_SECRET))
+	if (is_made(p))
 		return "";
 	return *p->preset == '(' ? "CHANGE_ME" : p->preset;
 }
@@ -56,7 +62,7 @@ static void put_own(FILE *out)
 			group = "";
 		}
 		fprintf(out, "# %s%s\n%s=%s\n", p->help,
-		        p->flags & P_NEED ? "; empty: make secrets-generate" : "", p->name,
+		        is_made(p) ? "; empty: make secrets-generate" : "", p->name,
 		        example_of(p));
 	}
 }

@@ -108,7 +108,6 @@ static unsigned derive_backends(struct config *c, FILE *err)
 		errors++;
 	}
 	c->has_sasl = config_is_given("KAFKA_SASL_MECHANISM");
-	c->has_device_key = config_is_given("APNS_DEVICE_TOKEN_ENCRYPTION_KEY");
 	c->embedded = c->db_path && !redis && !c->kafka_enabled;
 	return errors;
 }

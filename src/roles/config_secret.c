@@ -8,6 +8,8 @@
 /* What .env.example has where somebody must put a value: refused wherever it is left. */
 #define PLACEHOLDER "change_me"
 
+#define DIFFERENT_MIN 6 /* characters of a secret */
+
 /* abcabcabc, 0000000: a text that repeats a short beginning all along. */
 static bool repeats(const char *text, size_t len)
 {
@@ -16,6 +18,19 @@ static bool repeats(const char *text, size_t len)
 			return true;
 	}
 	return false;
+}
+
+/* aaaaaaaaaaaaaab: 16 random hexadecimal digits have so few different ones once in 28,000 times. */
+static bool has_few_characters(const char *text)
+{
+	bool seen[256] = { false };
+	unsigned count = 0;
+
+	for (; *text; text++) {
+		count += !seen[(unsigned char)*text];
+		seen[(unsigned char)*text] = true;
+	}
+	return count < DIFFERENT_MIN;
 }
 
 static bool is_example(const char *text)
@@ -36,7 +51,7 @@ static bool is_example(const char *text)
 
 bool config_secret_is_weak(const char *text)
 {
-	return is_example(text) || repeats(text, strlen(text));
+	return is_example(text) || has_few_characters(text) || repeats(text, strlen(text));
 }
 
 /* Of scheme://user:password@host/...: the host may well be example.org's, the password not. */

@@ -10,6 +10,7 @@
 
 #include "roles/bench.h"
 #include "roles/config.h"
+#include "roles/env_file.h"
 #include "roles/migrate.h"
 #include "roles/probe.h"
 #include "roles/roles.h"
@@ -231,7 +232,7 @@ static const struct command {
 
 static void print_usage(FILE *out)
 {
-	fputs("usage: construct [command]\n\n", out);
+	fputs("usage: construct [--env-file FILE] [command]\n\n", out);
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
 		if (commands[i].help)
 			fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].help);
@@ -250,7 +251,9 @@ static int print_command(const struct command *cmd)
 static int print_help(void)
 {
 	print_usage(stdout);
-	puts("\nAll settings are environment variables:");
+	puts("\nAll settings are environment variables; --env-file FILE takes them from a file "
+	     "(lines\n"
+	     "NAME=value, NAME='value', NAME=\"value\"), the environment goes over it:");
 	config_print_help(stdout);
 	return 0;
 }
@@ -279,12 +282,35 @@ static const struct command *command_of_program(const char *path)
 	return &commands[0];
 }
 
+/* `--env-file FILE` before the command: taken, and out of the arguments.  0, or the exit code. */
+static int take_env_file(int *argc, char ***argv)
+{
+	char *program = (*argv)[0];
+	unsigned errors;
+
+	if (*argc < 2 || strcmp((*argv)[1], "--env-file") != 0)
+		return 0;
+	if (*argc == 2) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	errors = env_file_load((*argv)[2], stderr);
+	*argc -= 2;
+	*argv += 2;
+	(*argv)[0] = program;
+	return errors > 0 ? config_failed(errors) : 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *cmd;
 	char *by_name[2] = { NULL, NULL };
+	int code;
 
 	umask(077);
+	code = take_env_file(&argc, &argv);
+	if (code != 0)
+		return code;
 	if (argc < 2) {
 		cmd = command_of_program(argc > 0 ? argv[0] : "");
 		by_name[0] = (char *)cmd->name;

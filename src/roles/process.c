@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cx/log.h>
 
@@ -13,6 +14,8 @@
 #include "roles/heap.h"
 
 #define LOOK_MS 10      /* how often the end of the drain is looked for */
+#define ECHO_MS 50      /* within it a second signal is the first one once more, */
+#define HAND_ON_MS 1000 /* within it one that the parent handed on */
 #define RESERVE_MS 2000 /* of DRAIN_SECS, to end the rest in, unless a role needs more */
 
 void process_block_signals(struct process *p)
@@ -23,6 +26,15 @@ void process_block_signals(struct process *p)
 	sigaddset(&p->signals, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &p->signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	p->parent = getppid();
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 bool process_write_port(const char *path, uint16_t port)
@@ -61,6 +73,15 @@ static unsigned long long still_open(const struct process *p)
 	return (unsigned long long)(ws.open + grpc.open);
 }
 
+/* `make run-server` in a group that is ended as a whole: SIGTERM comes from who ends it, and from make. */
+static bool is_same_request(const struct process *p, const siginfo_t *info)
+{
+	const uint64_t since_ms = now_ms() - p->asked_at_ms;
+	const bool parent_is_one = (info->si_pid == p->parent) != (p->asked_by == p->parent);
+
+	return since_ms < ECHO_MS || (since_ms < HAND_ON_MS && parent_is_one);
+}
+
 static void drain(struct process *p)
 {
 	const struct timespec look = { .tv_nsec = LOOK_MS * 1000000 };
@@ -75,9 +96,10 @@ static void drain(struct process *p)
 		    CX_OK)
 			cx_log(CX_WARN, "relay.drain_refused", "worker=%u", i);
 	for (unsigned ms = 0; ms < limit_ms; ms += LOOK_MS) {
-		const int sig = sigtimedwait(&p->signals, NULL, &look);
+		siginfo_t info;
+		const int sig = sigtimedwait(&p->signals, &info, &look);
 
-		if (sig == SIGTERM || sig == SIGINT) {
+		if ((sig == SIGTERM || sig == SIGINT) && !is_same_request(p, &info)) {
 			cx_log(CX_WARN, "relay.killed", "role=%s", p->role);
 			_Exit(1);
 		}
@@ -102,15 +124,12 @@ static void reload(struct process *p)
 static void look_at_heap(struct heap_watch *heap)
 {
 	struct websocket_figures f;
-	struct timespec now;
 	struct heap_load load;
 
 	websocket_figures(&f);
 	load = (struct heap_load){ .sockets = f.accepted + f.established - f.open,
 		                   .frames = f.frames_in };
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (heap_is_due(heap, &load,
-	                (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000))
+	if (heap_is_due(heap, &load, now_ms()))
 		heap_give_back();
 }
 
@@ -120,14 +139,18 @@ void process_serve(struct process *p)
 	struct heap_watch heap = { .given_at_ms = 0 };
 
 	for (;;) {
-		const int sig = sigtimedwait(&p->signals, NULL, &wait);
+		siginfo_t info;
+		const int sig = sigtimedwait(&p->signals, &info, &wait);
 
-		if (sig < 0)
+		if (sig < 0) {
 			look_at_heap(&heap);
-		else if (sig == SIGHUP)
+		} else if (sig == SIGHUP) {
 			reload(p);
-		else if (sig > 0)
+		} else if (sig > 0) {
+			p->asked_by = info.si_pid;
+			p->asked_at_ms = now_ms();
 			break;
+		}
 	}
 	cx_log(CX_INFO, "relay.draining", "role=%s", p->role);
 	drain(p);

@@ -21,6 +21,9 @@ struct process {
 	uint32_t reserve_ms; /* of DRAIN_SECS, for what comes after the clients; 0: 2 s */
 	uint32_t jitter_ms;  /* over which clients are asked to reconnect */
 	sigset_t signals;
+	pid_t parent;         /* when we started */
+	pid_t asked_by;       /* who sent the signal that began the drain */
+	uint64_t asked_at_ms; /* monotonic */
 };
 
 /* SIGTERM, SIGINT and SIGHUP wait for process_serve; before any thread is started. */
@@ -32,7 +35,9 @@ CX_NODISCARD bool process_write_port(const char *path, uint16_t port);
 /* Serve until SIGTERM or SIGINT, then drain: no new clients, those there are asked to go (1012), until
  * all are gone or DRAIN_SECS are nearly over.  SIGHUP reads the certificate again.  Now and then what
  * lies free in the heap goes back to the system.
- * A second SIGTERM or SIGINT ends the process at once.  Blocks.  Thread: main. */
+ * A second SIGTERM or SIGINT ends the process at once.  The same request twice is none: a signal to the
+ * whole process group reaches us once from its sender and once more through a parent that hands it on
+ * (make, timeout).  Blocks.  Thread: main. */
 void process_serve(struct process *p);
 
 #endif

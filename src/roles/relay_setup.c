@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <cx/log.h>
+
 #include "actors/connection.h"
 
 #define WINDOW_BYTES 262144
@@ -24,7 +26,7 @@ void relay_setup_fill(const struct config *c, struct cx_runtime *rt, struct rela
 		.verify_bundles = c->key_bundle_verify == CONFIG_VERIFY_STRICT,
 		.receipts = c->delivery_ack_mode != CONFIG_ACK_OFF,
 		.jwt_secret = c->jwt_secret,
-		.jwt_secret_len = strlen(c->jwt_secret),
+		.jwt_secret_len = c->jwt_secret != NULL ? strlen(c->jwt_secret) : 0,
 		.jwt_issuer = c->jwt_issuer,
 		.domain = c->instance_domain,
 		.workers = c->worker_threads,
@@ -35,6 +37,11 @@ void relay_setup_fill(const struct config *c, struct cx_runtime *rt, struct rela
 void relay_setup_device_key(const struct config *c, uint8_t key[HASH_KEY_LEN],
                             struct relay *relay)
 {
+	if (c->apns_device_token_encryption_key == NULL) {
+		cx_log(CX_WARN, "relay.no_device_tokens",
+		       "needs=APNS_DEVICE_TOKEN_ENCRYPTION_KEY");
+		return;
+	}
 	/* 64 hex digits: config.c made sure */
 	cx_assert(hash_key_parse(wire_text(c->apns_device_token_encryption_key), key));
 	relay->device_key = key;

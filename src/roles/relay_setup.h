@@ -16,7 +16,8 @@
 /* Limits, secrets and names; all else is zero.  Keeps: what config points to. */
 void relay_setup_fill(const struct config *config, struct cx_runtime *rt, struct relay *relay);
 
-/* For roles with accounts: relay->device_key is `key`, which the caller keeps and wipes. */
+/* For roles with accounts: relay->device_key is `key`, which the caller keeps and wipes; NULL, and a
+ * warning, when the configuration has none. */
 void relay_setup_device_key(const struct config *config, uint8_t key[HASH_KEY_LEN],
                             struct relay *relay);
 

@@ -22,6 +22,7 @@
 #define HEALTH_CONNECTIONS 256
 #define HEALTH_FRAME_BYTES 4096
 #define HANDSHAKE_SECS 10
+#define REST_US 2000 /* of a way that takes several ms under load */
 #define DAY_MS INT64_C(86400000)
 #define HOUR_MS INT64_C(3600000)
 
@@ -38,6 +39,7 @@ static enum cx_err new_runtime(struct stack_role *role, const char **error_text)
 		.loop = &loop_uv_ops,
 		.msg_names = names,
 		.msg_name_count = CX_COUNTOF(names),
+		.rest_us = REST_US,
 	};
 	const enum cx_err err = cx_runtime_new(&conf, &role->rt);
 

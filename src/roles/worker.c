@@ -173,6 +173,7 @@ static enum cx_err boot(struct stack_role *role, const char **error_text)
 	if (err != CX_OK)
 		return err;
 	backends_channel(&role->backends, 0, "workers");
+	role->backends.tells_loss = true;
 	return backends_boot_subscriber(&role->backends, fan);
 }
 

@@ -183,9 +183,11 @@ struct cx_worker {
 	uint8_t dedicated;       /* an actor's own thread: no loop of the user's, no stealing */
 	uint64_t now_ns;         /* ask cx__now_ns */
 	int64_t wall_ms;
-	uint8_t now_is_old; /* a turn was run since the clock was read */
-	uint8_t after_poll; /* no turn was run since */
-	uint8_t is_slow;    /* the last timed turn was long */
+	uint8_t now_is_old;           /* a turn was run since the clock was read */
+	uint8_t after_poll;           /* no turn was run since */
+	uint8_t is_slow;              /* the last timed turn was long */
+	uint32_t rest_us;             /* how long it rests now; rest.c */
+	uint64_t load_ns, load_calls; /* clock and handler calls when that was last decided */
 	uint64_t random;
 	uint32_t
 		turn_limit; /* messages; 0: the type's alone (the simulator cuts turns short) */
@@ -329,6 +331,13 @@ static inline uint64_t cx__now_ms(struct cx_worker *w)
 
 /* turn.c */
 void cx__worker_turn(struct cx_worker *w, struct cx__actor *a);
+
+/* ---- rest.c ---- */
+
+/* Stays away from the loop for as long as the load says. */
+void cx__rest(struct cx_worker *w);
+/* How long that is: at most max_us, after so many messages in so many ns. */
+uint32_t cx__rest_us(uint32_t max_us, uint64_t messages, uint64_t ns);
 
 /* timer.c */
 void cx__timer_fire(void *worker, struct cx_timer *timer);

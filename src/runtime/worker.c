@@ -227,6 +227,8 @@ static void poll_loop(struct cx_worker *w)
 {
 	int timeout_ms = 0;
 
+	if (w->rt->conf.rest_us > 0 && !has_work(w))
+		cx__rest(w);
 	if (!has_work(w)) {
 		atomic_exchange(&w->sleeping, 1); /* see the head of this file */
 		if (!has_work(w))

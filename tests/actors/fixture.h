@@ -39,7 +39,7 @@
 
 #define UNUSED __attribute__((unused))
 #define DO_AS (CX_MSG_LIMIT - 1)
-#define NOBODY_TAKES_MS 5000
+#define NOBODY_TAKES_MS 20000
 #define QUIET_ROUNDS 24 /* longest chain of messages between actors, with room */
 
 /* ---- the clock: all of the process reads this one ---- */

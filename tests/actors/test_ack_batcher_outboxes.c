@@ -33,7 +33,7 @@ Test(ack_batcher_outboxes, leaves_a_dead_instance_to_who_has_the_lock)
 {
 	put("q:outbox:" DEAD, "5-0", 1, 3);
 	redis_bench_call(&bench, "ZADD q:instances 1 " DEAD);
-	redis_bench_call(&bench, "SET q:outbox-lock:" DEAD " 1 PX 700");
+	redis_bench_call(&bench, "SET q:outbox-lock:" DEAD " 1 PX 3000");
 	conf.adopt_ms = 100;
 	begin();
 	usleep(300000);
@@ -59,7 +59,7 @@ Test(ack_batcher_outboxes, a_dead_outbox_stays_until_kafka_has_it)
 Test(ack_batcher_outboxes, old_entries_of_its_own_outbox_that_nobody_told_it_are_found)
 {
 	conf.adopt_ms = 100;
-	conf.sweep_age_ms = 1000;
+	conf.sweep_age_ms = 4000;
 	put(OUTBOX, "1-5", 1, 150);
 	put(OUTBOX, "*", 500, 1);
 	begin();

@@ -216,7 +216,7 @@ static void entries_fail(void)
 	       .failed = 1);
 }
 
-static void push_entry(uint64_t id, uint64_t prev)
+static void push(enum record_kind kind, uint64_t id, uint64_t prev)
 {
 	struct cx_buf *buf = cx_buf_new(record_size(4));
 
@@ -226,9 +226,14 @@ static void push_entry(uint64_t id, uint64_t prev)
 	               .id = id,
 	               .prev = prev,
 	               .len = 4,
-	               .kind = RECORD_MESSAGE,
+	               .kind = kind,
 	               .fresh = 1 });
 	cx_buf_unref(buf);
+}
+
+static void push_entry(uint64_t id, uint64_t prev)
+{
+	push(RECORD_MESSAGE, id, prev);
 }
 
 Test(connection, a_push_after_a_failed_read_is_not_written_but_read_for)
@@ -303,10 +308,10 @@ Test(connection, a_look_during_a_read_is_a_read_after_it)
 	look(1, 0); /* the read on its way may have been answered before what there is to see */
 	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 1);
 	reads_up_to(10);
-	push_entry(12, 10); /* 11 may be there by now */
+	push_entry(12, 10); /* held until that read has ended, too */
 	cr_assert_eq(count_got(ws, WS_SEND), 0);
 	reads_up_to(10);
-	reads_up_to(12); /* for the push, which came meanwhile */
+	cr_assert_eq(count_got(ws, WS_SEND), 1);
 	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
 }
 
@@ -329,5 +334,104 @@ Test(connection, a_look_of_all_is_spread_and_a_push_before_it_is_not_trusted)
 	look(1, 5000);
 	push_entry(12, 10);
 	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 1);
+}
+
+/* ---- pushes during a read ---- */
+
+Test(connection, pushes_during_a_read_are_written_behind_it_without_another_read)
+{
+	log_in();
+	push_entry(12, 10);
+	push_entry(13, 12);
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	reads_up_to(10);
+	cr_assert_eq(count_got(ws, WS_SEND), 2);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
+Test(connection, a_push_that_the_read_brought_is_not_written_again)
+{
+	log_in();
+	relay.receipts_apart = true;
+	push(RECORD_RECEIPT, 9, 0);
+	push_entry(12, 10);
+	reads_up_to(10);
+	cr_assert_eq(count_got(ws, WS_SEND), 1);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
+Test(connection,
+     a_receipt_whose_push_comes_behind_the_read_that_brought_it_is_not_written_again)
+{
+	log_in();
+	relay.receipts_apart = true;
+	reads_up_to(10);
+	push_entry(11, 10); /* what was pushed is beyond what is certain */
+	cr_assert_eq(count_got(ws, WS_SEND), 1);
+	push(RECORD_RECEIPT, 13, 12); /* two batches of receipts, the later one first */
+	reads_up_to(13);
+	push(RECORD_RECEIPT, 12, 11);
+	cr_assert_eq(count_got(ws, WS_SEND), 1);
+	push_entry(20, 13);
+	push(RECORD_RECEIPT, 15, 13);
+	cr_assert_eq(count_got(ws, WS_SEND), 3, "one that no read brought is written late");
+}
+
+Test(connection, a_push_behind_a_gap_is_read_for_after_the_read_during_which_it_came)
+{
+	log_in();
+	push_entry(12, 11);
+	push_entry(13, 12);
+	reads_up_to(10);
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	reads_up_to(12);
+	cr_assert_eq(count_got(ws, WS_SEND), 1, "13 was held once more");
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
+Test(connection, pushes_during_a_read_that_fails_wait_for_the_one_that_does_not)
+{
+	log_in();
+	push_entry(12, 10);
+	entries_fail();
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	skip_ms(1100);
+	reads_up_to(10);
+	cr_assert_eq(GOT(struct inbox_read_msg, take(fake_inbox, INBOX_READ))->after, 10);
+}
+
+Test(connection, more_pushes_during_a_read_than_are_held_are_read)
+{
+	log_in();
+	for (uint64_t id = 1; id <= 65; id++)
+		push_entry(id, id - 1);
+	reads_up_to(0);
+	cr_assert_eq(count_got(ws, WS_SEND), 0, "65 is known to wait: one read brings all");
+	reads_up_to(65);
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
+/* ---- ticks ---- */
+
+Test(connection, a_tick_for_a_confirmation_reads_nothing)
+{
+	log_in();
+	reads_up_to(10);
+	skip_ms(10);
+	push(RECORD_RECEIPT, 11, 10);
+	push(RECORD_RECEIPT, 12, 11);
+	skip_ms(2000);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
+Test(connection, what_was_not_pushed_is_looked_for_after_half_a_minute)
+{
+	log_in();
+	reads_up_to(10);
+	skip_ms(29000);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+	skip_ms(1100);
 	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 1);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The hub as one of several: routes, looks, kicks from elsewhere. */
+#define FIXTURE_MORE CX_ON(REDIS_CHANGED, struct redis_changed, record_msg),
 #include "actors/hub.h"
 
 #include "actors/hub_fixture.h"
@@ -180,9 +181,11 @@ Test(hub_routes, alone_it_tells_nobody_about_routes)
 	cr_assert_eq(count_got(fake_inbox, INBOX_PRESENCE), 0);
 }
 
-Test(hub_routes, another_redis_is_told_to_the_routes)
+Test(hub_routes, another_redis_is_told_to_the_routes_and_the_inbox)
 {
 	among_others();
 	TELL(fx.helper, hub, REDIS_CHANGED, struct redis_changed, NULL, .run_id = "other");
 	take(routes, ROUTES_AGAIN);
+	cr_assert_str_eq(GOT(struct redis_changed, take(fake_inbox, REDIS_CHANGED))->run_id,
+	                 "other");
 }

@@ -18,6 +18,7 @@ work=$root/build/conformance
 python=$work/venv/bin/python
 suite=$work/suite/autobahntestsuite/case
 server_pid=
+. "$here/../fetch.sh"
 export PYTHONDONTWRITEBYTECODE=1
 
 fail() {
@@ -26,17 +27,17 @@ fail() {
 }
 
 # Fetched again whenever a pin changes.
-fetch() {
+fetch_suite() {
 	wanted=$(cat "$here/requirements.txt" "$here/suite.txt" | cksum)
-	[ "$(cat "$work/fetched" 2>/dev/null)" = "$wanted" ] && return
+	[ "$(cat "$work/fetched" 2>/dev/null)" = "$wanted" ] && venv_runs "$work/venv" && return
 	echo "conformance: fetching the test suite"
 	rm -rf "$work"
 	mkdir -p "$work/suite" "$work/fetch"
 	python3 -m venv "$work/venv" || fail "python3 -m venv (Debian: apt-get install python3-venv)"
 	pip="$python -m pip --disable-pip-version-check -q"
-	$pip install --no-deps --require-hashes -r "$here/requirements.txt" ||
+	fetch 'packages of tests/conformance' $pip install --no-deps --require-hashes -r "$here/requirements.txt" ||
 		fail "pip could not install requirements.txt"
-	$pip download --no-deps --no-binary :all: --require-hashes -d "$work/fetch" \
+	fetch 'the suite of tests/conformance' $pip download --no-deps --no-binary :all: --require-hashes -d "$work/fetch" \
 		-r "$here/suite.txt" || fail "pip could not download suite.txt"
 	tar -xzf "$work"/fetch/autobahntestsuite-*.tar.gz -C "$work/suite" --strip-components=1
 	echo "$wanted" >"$work/fetched"
@@ -116,7 +117,7 @@ case ${1:-} in
 	;;
 esac
 shift
-fetch
+fetch_suite
 : >"$work/client.log"
 
 if [ $mode = self ]; then

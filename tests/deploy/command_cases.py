@@ -187,7 +187,7 @@ def docker_up_ends_when_a_probe_has_crossed():
     with Place() as p:
         code, out = p.run("make docker-up")
         assert code == 0, out
-        compose = "docker compose -f ops/docker-compose.yml --project-directory . "
+        compose = "docker compose --env-file /dev/null -f ops/docker-compose.yml --project-directory . "
         assert p.lines()[1:] == [compose + "up -d --build --wait --wait-timeout 300", compose + "run --rm --no-deps probe"], p.lines()
         folder = p.path("data/docker")
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700, "others may read the secrets"

@@ -28,7 +28,7 @@ def test(function):
 
 
 def good_env():
-    """All that the guide lists, fit to be sent; secrets differ in each run."""
+    """All that the guide lists, and the key that it forgot, fit to be sent; secrets differ in each run."""
     strong = secrets.token_urlsafe
     return {
         "DATABASE_URL": f"postgresql://relay:{strong(24)}@db.relay.net:5432/relay?sslmode=verify-full",

@@ -6,6 +6,7 @@ import harness
 import command_cases  # noqa: F401
 import file_cases  # noqa: F401
 import guide_cases
+import hostile_cases  # noqa: F401
 import param_cases  # noqa: F401
 import secrets_cases  # noqa: F401
 import unit_cases  # noqa: F401

@@ -6,14 +6,15 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=${DEPLOY_BUILD:-$root/build/deploy}
+. "$here/../fetch.sh"
 mkdir -p "$build"
 exec 9>"$build/.lock"
 flock 9
 stamp=$(cksum <"$here/requirements.txt")
-if [ "$(cat "$build/stamp" 2>/dev/null)" != "$stamp" ]; then
+if [ "$(cat "$build/stamp" 2>/dev/null)" != "$stamp" ] || ! venv_runs "$build/venv"; then
 	rm -rf "$build/venv"
 	python3 -m venv "$build/venv"
-	"$build/venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
+	fetch 'the linter of tests/deploy' "$build/venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
 	echo "$stamp" >"$build/stamp"
 fi
 exec 9>&-

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import struct
 import tempfile
 import time
@@ -29,6 +30,7 @@ from websockets.asyncio.client import connect as ws_connect
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent.parent
 VECTORS = Path(os.environ.get("E2E_VECTORS", REPO / "tests" / "vectors"))
+PATIENCE = float(os.environ.get("E2E_PATIENCE", "2"))  # times a test's own limit, on a busy machine
 OP = float(os.environ.get("E2E_OP_TIMEOUT", "20"))  # one answer, also from a sanitizer build
 DOMAIN = "relay.example.org"
 FRAME_MAX = 100_000
@@ -170,6 +172,7 @@ class Server:
         self.log, self.out = self.dir / "log", self.dir / "out"
         self.proc, self.port, self.exits, self.odd = None, None, [], []
         self.args = []
+        suite_.made.append(self)
 
     def env(self):
         keep = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE")
@@ -727,6 +730,7 @@ class Suite:
         self.servers, self.locks = {}, {}
         self.server_class, self.stack = Server, None
         self.passed, self.failed, self.notes = 0, [], []
+        self.waiting, self.running, self.made = [], {}, []
 
     def tmp_path(self, name):
         path = Path(self.tmp, "files", name)
@@ -755,12 +759,15 @@ class Suite:
 
     async def one(self, t):
         title = f"{t['area']}: {t['title']}"
+        self.waiting.append(title)
         async with self.slots if not t["idle"] else contextlib.AsyncExitStack():
             ctx, t0, err, trace = T(self), time.monotonic(), None, ""
+            self.waiting.remove(title)
+            self.running[title] = t0
             try:
-                await asyncio.wait_for(t["fn"](ctx), t["timeout"])
+                await asyncio.wait_for(t["fn"](ctx), t["timeout"] * PATIENCE)
             except asyncio.TimeoutError:
-                err = f"no end within {t['timeout']} s"
+                err = f"no end within {t['timeout'] * PATIENCE:.0f} s"
             except Failure as e:
                 err, trace = str(e), where(e)
             except Exception as e:
@@ -771,9 +778,18 @@ class Suite:
                 bad = [f"tidying up: {type(e).__name__}: {e}"]
             if bad:
                 err = "; ".join(([err] if err else []) + bad)
+            del self.running[title]
             self.result(title, time.monotonic() - t0, err, trace)
 
+    def out_of_time(self):
+        """SIGTERM, by the time limit of all: says what hangs, since nobody else can."""
+        for title, t0 in self.running.items():
+            self.result(title, time.monotonic() - t0, "still ran when the time for all tests was over")
+        print(f"e2e: {len(self.waiting)} tests had not begun", flush=True)
+        os._exit(self.end())
+
     async def run(self):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.out_of_time)
         todo = [t for t in TESTS if not self.only or any(
             o in f"{t['area']}: {t['title']}" for o in self.only)]
         todo.sort(key=lambda t: not t["idle"])
@@ -790,7 +806,7 @@ class Suite:
             print(f"e2e: NOT TESTED HERE: {n}")
 
     def end(self):
-        for s in self.servers.values():
+        for s in self.made:
             s.kill_now()
         if self.failed and os.environ.get("E2E_KEEP"):
             print(f"e2e: logs and data kept in {self.tmp}")
@@ -827,6 +843,16 @@ async def command(t, *args, env=None, timeout=30, program=None):
             p.kill()
             await p.wait()
     return p.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def free_port():
+    """A port to be bound later.  Below the range of outgoing connections, which would take it meanwhile."""
+    high = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = secrets.randbelow(high - 10240) + 10240 if high > 14000 else secrets.randbelow(40000) + 20000
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 async def until(probe, timeout, what):

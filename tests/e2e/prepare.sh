@@ -6,13 +6,14 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 build=$1
+. "$here/../fetch.sh"
 
 prepare_python() {
 	stamp=$(cat "$here/requirements.txt" | cksum)
-	[ "$(cat "$build/venv/.stamp" 2>/dev/null)" = "$stamp" ] && return
+	[ "$(cat "$build/venv/.stamp" 2>/dev/null)" = "$stamp" ] && venv_runs "$build/venv" && return
 	rm -rf "$build/venv"
 	python3 -m venv "$build/venv"
-	"$build/venv/bin/pip" install -q --disable-pip-version-check \
+	fetch 'Python packages of tests/e2e' "$build/venv/bin/pip" install -q --disable-pip-version-check \
 		-r "$here/requirements.txt"
 	echo "$stamp" >"$build/venv/.stamp"
 }
@@ -23,7 +24,7 @@ prepare_node() {
 		"$build/node/"
 	stamp=$(cat "$here/node/package.json" "$here/node/package-lock.json" | cksum)
 	[ "$(cat "$build/node/.stamp" 2>/dev/null)" = "$stamp" ] && return
-	(cd "$build/node" && npm ci --silent --no-audit --no-fund)
+	fetch 'node modules of tests/e2e' env -C "$build/node" npm ci --loglevel=error --no-audit --no-fund
 	echo "$stamp" >"$build/node/.stamp"
 }
 
@@ -31,5 +32,6 @@ prepare_node() {
 exec 9>"$build/.lock"
 flock 9
 prepare_python
-[ "${2:-all}" = python ] || prepare_node
+# Not `... || prepare_node`: there a failure in it would end nothing, and be stamped as done.
+if [ "${2:-all}" != python ]; then prepare_node; fi
 flock -u 9

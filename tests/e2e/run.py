@@ -34,8 +34,6 @@ STACK_ONLY = {"emptied": "about Redis; make e2e-stack",
 NOT_YET = {
     "accounts: after deleteAccount no connection of the user may act":
         "a connection on another server may act until the kick has come there (about 1 ms)",
-    "limits: MAX_MESSAGES_PER_HOUR=10: ten pass, warnings, then blocked; also after a restart":
-        "each gateway counts the refusals that lead to a block for itself",
     "limits: INBOX_MAX_MESSAGES=5: the sixth is INBOX_FULL; acknowledged, the same id passes":
         "a gateway does not see what another one has on the way (decision 0006, section 5)",
 }

@@ -17,5 +17,5 @@ build=$(cd "$build" && pwd)
 
 "$here/prepare.sh" "$build"
 
-PYTHONDONTWRITEBYTECODE=1 exec timeout -k 10 "${E2E_TIMEOUT:-480}" \
+PYTHONDONTWRITEBYTECODE=1 exec timeout -k 10 "${E2E_TIMEOUT:-600}" \
 	"$build/venv/bin/python" "$here/run.py" "$binary" --build "$build" "$@"

@@ -21,8 +21,8 @@ async def probe(t):
 async def probe_dead(t):
     with socket.socket() as k:
         k.bind(("127.0.0.1", 0))
-        port = k.getsockname()[1]
-    code, out, err = await command(t, "probe", f"ws://127.0.0.1:{port}", timeout=40)
+        port = k.getsockname()[1]  # ours, and nobody listens: no other relay here can get it
+        code, out, err = await command(t, "probe", f"ws://127.0.0.1:{port}", timeout=60)
     check(code not in (0, None) and code > 0, "exit code", code)
     check("refused" in (out + err).lower() or str(port) in out + err, "what is wrong", out, err)
     for bad in ("http://127.0.0.1:1", "nonsense", "ws://"):
@@ -97,11 +97,11 @@ async def check_config(t):
 async def check_config_role(t):
     code, out, err = await command(t, "check-config", "--role", "gateway", env={})
     check(code == 78, "exit code", code, out + err)
-    for name in ("DATABASE_URL", "REDIS_URL", "KAFKA_ENABLED", "JWT_SECRET", "LOG_HASH_SALT"):
+    for name in ("DATABASE_URL", "REDIS_URL", "KAFKA_ENABLED"):
         check(name in err, f"{name} is named", err)
-    check("DELIVERY_SECRET_KEY" not in err, "a gateway has no key for delivery events", err)
+    check(not any(n in err for n in ("JWT_SECRET", "LOG_HASH_SALT", "DELIVERY_SECRET_KEY")), "a gateway needs no secret of the server", err)
     good = {"DATABASE_URL": "postgresql://u:pw-of-this-test@db/x", "REDIS_URL": "redis://r", "KAFKA_ENABLED": "true",
-            "KAFKA_BROKERS": "k:9092", "JWT_SECRET": "q8Zr2Lw0XvT5nKc7Jf4Yb1HdPs9MgEuA", "LOG_HASH_SALT": "q8Zr2Lw0XvT5nKc7"}
+            "KAFKA_BROKERS": "k:9092"}
     code, out, err = await command(t, "check-config", "--role", "gateway", env=good)
     check(code == 0 and "HEALTH_PORT" in out and "KAFKA_CONSUMER_GROUP" not in out, "only what it uses is shown", code, out + err)
     check("pw-of-this-test" not in out + err, "no secret is printed")

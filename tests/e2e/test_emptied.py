@@ -4,9 +4,8 @@ log, without what was acknowledged (decision 0006, section 7).  On a Redis of th
 import asyncio
 import contextlib
 import re
-import socket
 
-from harness import Failure, check, equal, test, until
+from harness import Failure, check, equal, free_port, test, until
 
 RECIPIENTS = 8      # of six partitions: some for each of two workers
 REPAIRED = 60       # seconds
@@ -17,9 +16,7 @@ class Redis:
 
     def __init__(self, folder):
         self.dir, self.proc = folder, None
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()  # again and again over its restarts
 
     async def start(self):
         self.proc = await asyncio.create_subprocess_exec(

@@ -136,3 +136,60 @@ async def draining(t):
     slow.close()
     equal(await asyncio.wait_for(proc.wait(), 30), 0, "exit code")
     check(time.monotonic() - t0 < 27, "inside DRAIN_SECS")
+
+
+# make and the like: ends when its child does, and hands SIGTERM on to it.
+HANDS_ON = """
+import signal, subprocess, sys, time
+child = subprocess.Popen(sys.argv[1:])
+def hand_on(*_):
+    time.sleep(0.3)
+    child.send_signal(signal.SIGTERM)
+signal.signal(signal.SIGTERM, hand_on)
+sys.exit(child.wait())
+"""
+
+
+@test("SIGTERM to a process group, handed on by the parent too, is one request; a later one ends it at once", timeout=120)
+async def group_signal(t):
+    for how in ("group", "twice", "later"):
+        s = await t.private(f"group-{how}", DRAIN_SECS="8")
+        await s.stop()
+        await group_case(t, s, how)
+
+
+async def group_case(t, s, how):
+    import asyncio
+    import os
+    import signal
+    import sys
+    (s.dir / "port").unlink(missing_ok=True)
+    words = [str(t.binary), "all"]
+    if how == "group":
+        words = [sys.executable, "-c", HANDS_ON, *words]
+    with open(s.dir / "group.log", "wb") as log:
+        proc = await asyncio.create_subprocess_exec(*words, env=s.env(), cwd=s.dir, stdin=asyncio.subprocess.DEVNULL,
+                                                    stdout=log, stderr=log, start_new_session=True)
+    try:
+        while not (s.dir / "port").exists():
+            check(proc.returncode is None, "it starts", (s.dir / "group.log").read_text()[-300:])
+            await asyncio.sleep(0.05)
+        s.port = int((s.dir / "port").read_text())
+        slow = await Raw.open(s)  # the drain waits for it
+        began = time.monotonic()
+        os.killpg(proc.pid, signal.SIGTERM)
+        await asyncio.sleep({"group": 1.0, "twice": 0.01, "later": 1.0}[how])
+        if how != "group":
+            os.killpg(proc.pid, signal.SIGTERM)
+        code = await asyncio.wait_for(proc.wait(), 30)
+        took = time.monotonic() - began
+        slow.close()
+        text = (s.dir / "group.log").read_text()
+        if how == "later":
+            check(code == 1 and "relay.killed" in text and took < 3, "it ends at once", code, took, text[-300:])
+        else:
+            check(code == 0 and "relay.killed" not in text and "relay.stopped" in text, f"{how}: it drains", code, took, text[-300:])
+            check(took > 1.5, f"{how}: the drain waited", took)
+    finally:
+        if proc.returncode is None:
+            os.killpg(proc.pid, signal.SIGKILL)

@@ -231,7 +231,7 @@ async def unauthenticated(t):
             await asyncio.sleep(2)
 
     async def come_late():
-        await asyncio.sleep(22)
+        await asyncio.sleep(12)  # not later: hashing may take long here
         await late.register()
 
     tasks = [asyncio.create_task(keep_busy()), asyncio.create_task(come_late())]

@@ -71,7 +71,7 @@ async def top_json(t):
         check(0 <= workers[name]["busy_share"] <= 1, f"busy share of {name}", workers[name])
         check("run_queue" in workers[name] and "steals" in workers[name], name, workers[name])
     check(any(w["busy_share"] > 0 for w in doc["workers"]), "some worker works", workers)
-    check(abs(doc["interval_ms"] - 1000) < 900, "an interval of about a second", doc["interval_ms"])
+    check(100 < doc["interval_ms"] < 20_000, "an interval of about a second", doc["interval_ms"])
 
 
 @test("top without a terminal prints one table, and finds the socket by the relay's environment")
@@ -167,7 +167,7 @@ async def off(t):
     equal((await get(s, "/health"))[0], 200, "/health")
 
 
-async def raw(s, data, wait=3.0):
+async def raw(s, data, wait=20.0):
     """What comes back until the relay closes; None: it did not close in time."""
     r, w = await asyncio.open_unix_connection(str(path_of(s)))
     try:
@@ -186,8 +186,14 @@ async def garbage(t):
     s = await t.private("top-garbage")
     for data in (b"\n", b"GET / HTTP/1.1\r\n\r\n", b"figures\r\n", b"figures\nfigures\n", b"\0" * 16,
                  os.urandom(64), b"x" * 1_000_000):
+        # At once: before a peer that came earlier and says nothing is closed, which takes 5 s.
+        r, w = await asyncio.open_unix_connection(str(path_of(s)))
+        idle = asyncio.ensure_future(r.read())
         equal(await raw(s, data), b"", f"the answer to {data[:20]!r}")
-    equal(await raw(s, b"figur", wait=10), b"", "half a request")
+        check(not idle.done(), "closed at once", data[:20])
+        w.close()
+        idle.cancel()
+    equal(await raw(s, b"figur"), b"", "half a request")
     check((await document(t, s))["kinds"], "and the next one is answered")
 
 
@@ -269,12 +275,12 @@ class Terminal:
         async def probe():
             return cond(self.screen())
         try:
-            await until(probe, 15, what)
+            await until(probe, 40, what)
         except Failure:
             raise Failure(f"{what}: the screen is " + "\n".join(self.screen())) from None
 
     async def ends(self, code):
-        equal(await asyncio.wait_for(self.proc.wait(), 10), code, "exit code")
+        equal(await asyncio.wait_for(self.proc.wait(), 30), code, "exit code")
         self.read()
         check(self.seen.rstrip(b"\r\n").endswith(b"\033[?1049l"), "the screen is given back",
               self.seen[-80:])
@@ -286,7 +292,7 @@ def kinds_shown(screen):
     return rows[rows.index("KIND") + 1:] if "KIND" in rows else []
 
 
-@test("the live view: keys sort, reverse, filter, pause and help; another size; q", timeout=60)
+@test("the live view: keys sort, reverse, filter, pause and help; another size; q", timeout=150)
 async def live(t):
     s = await t.private("top-live")
     await traffic(t, s)
@@ -315,7 +321,7 @@ async def live(t):
         await tty.ends(0)
 
 
-@test("the live view gives the screen back on Ctrl-C and SIGTERM, under TERM=screen too", timeout=60)
+@test("the live view gives the screen back on Ctrl-C and SIGTERM, under TERM=screen too", timeout=150)
 async def interrupted(t):
     s = await t.private("top-interrupt")
     for term, how in (("screen", "\x03"), ("xterm-256color", signal.SIGTERM)):
@@ -325,7 +331,7 @@ async def interrupted(t):
             await tty.ends(0)
 
 
-@test("the live view outlives its relay and finds the next one", timeout=60)
+@test("the live view outlives its relay and finds the next one", timeout=150)
 async def outlives(t):
     s = await t.private("top-outlives")
     async with Terminal(t, path_of(s), "xterm") as tty:
@@ -344,17 +350,17 @@ async def dumb(t):
     async with Terminal(t, path_of(s), "dumb") as tty:
         async def two():
             return tty.seen.count(b"KIND") >= 2
-        await until(two, 15, "two tables")
+        await until(two, 40, "two tables")
         check(b"\033" not in tty.seen, "no escape sequences", tty.seen[:200])
         tty.type("\x03")
-        equal(await asyncio.wait_for(tty.proc.wait(), 10), -signal.SIGINT, "Ctrl-C ends it")
+        equal(await asyncio.wait_for(tty.proc.wait(), 30), -signal.SIGINT, "Ctrl-C ends it")
 
 
 @test("the live view where nothing listens: exit 1, and the screen is left alone")
 async def live_nobody(t):
     folder = t.suite.tmp_path("top-live-nobody")
     async with Terminal(t, folder / "none.sock", "xterm") as tty:
-        equal(await asyncio.wait_for(tty.proc.wait(), 10), 1, "exit code")
+        equal(await asyncio.wait_for(tty.proc.wait(), 30), 1, "exit code")
         await asyncio.sleep(0.1)
         check(b"none.sock" in tty.seen and b"\033" not in tty.seen, "one line", tty.seen)
 

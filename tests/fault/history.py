@@ -37,13 +37,13 @@ class History:
         self.path = path
         self.file = open(path, "w")
         self.start = time.monotonic()
-        self.count = 0
+        self.accepted = 0
 
     def add(self, kind, **fields):
         line = {"e": kind, "t": round(time.monotonic() - self.start, 6)}
         line.update(fields)
         self.file.write(json.dumps(line, separators=(",", ":")) + "\n")
-        self.count += 1
+        self.accepted += fields.get("r") == "accepted"
 
     def close(self):
         self.file.close()

@@ -60,6 +60,12 @@ class Crowd:
     def connected(self):
         return [s for u in self.users for s in u.sessions]
 
+    async def sent_enough(self, accepted, timeout=90.0):
+        """Goes on until as many sends were accepted: a slow machine needs longer than the faults take."""
+        end = asyncio.get_running_loop().time() + timeout
+        while self.hist.accepted < accepted and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.1)
+
     def undone(self):
         """Messages that still wait for something, as (unanswered, not delivered, not seen)."""
         return (sum(len(u.pending) for u in self.users),
@@ -89,8 +95,12 @@ class Crowd:
         self.habits.stopped = True
         for session in self.connected():
             session.leave(clean=True)
-        for task in self.tasks:
-            task.cancel()
+        # Again and again: wait_for() of Python before 3.12 may swallow a cancellation.
+        left = set(self.tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=1.0)
         results = await asyncio.gather(*self.tasks, return_exceptions=True)
         for error in self.errors + [r for r in results if isinstance(r, Exception)]:
             raise error

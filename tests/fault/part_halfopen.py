@@ -12,7 +12,9 @@ import server
 import wsclient
 
 COUNT = 2000
-LIMIT = 2.0          # seconds for a new client to be in and to have sent
+# Seconds for a new client to be in and to have sent.  This process opens the 2,000 beside it; a place
+# that only the server's own limit of 10 s frees would take longer.
+LIMIT = 6.0
 ATTEMPTS_AT = (0.0, 0.5, 1.5, 3.0, 6.0)
 REAPED_WITHIN = 45
 SPARE_FDS = 16
@@ -115,7 +117,7 @@ async def half_tls(port, rng):
         half.sock.send(hello)                              # its answer is never taken up
     else:
         half.sock.send(hello)
-        await asyncio.wait_for(finish_after_hello(tls), 3)
+        await asyncio.wait_for(finish_after_hello(tls), 8)
         tls.obj.write(request_part(rng) or b"G")
         half.sock.send(tls.out.read())
     return half

@@ -31,7 +31,7 @@ class Reader:
         if msg["type"] == "message":
             self.seen.append(msg["payload"]["id"])
 
-    async def wait_for(self, count, timeout=10):
+    async def wait_for(self, count, timeout=40):
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         while len(self.seen) < count and loop.time() < end:

@@ -8,15 +8,16 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 venv=$root/build/venv-fault
+. "$here/../fetch.sh"
 if [ $# -lt 1 ]; then
 	sed -n '3,6s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 fi
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt" || ! venv_runs "$venv"; then
 	rm -rf "$venv"
 	mkdir -p "$root/build"
 	python3 -m venv "$venv"
-	"$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
+	fetch 'Python packages of tests/fault' "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
 	cp "$here/requirements.txt" "$venv/requirements.txt"
 fi
 # Every connection costs a descriptor here and one in the server.

@@ -7,12 +7,13 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 venv=$root/build/venv-fault
+. "$here/../fetch.sh"
 binary=$(realpath "${1:?usage: stack.sh BINARY}")
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt" || ! venv_runs "$venv"; then
 	rm -rf "$venv"
 	mkdir -p "$root/build"
 	python3 -m venv "$venv" &&
-		"$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt" &&
+		fetch 'Python packages of tests/fault' "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt" &&
 		cp "$here/requirements.txt" "$venv/requirements.txt" || exit
 fi
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || true

@@ -12,8 +12,9 @@ The events `loss` say when and what (stack_faults.py), so nothing is excused wit
                   seen there, within REBUILD_SECS after it), whose `delivered` nobody had seen
   session         excused for a session that was made in what was lost
   accepted_twice  excused when the first acceptance was remembered in what was lost, or when Redis was
-                  not to be had (appends go on without it: io/kafka_log.c, 5): that the second has no
-                  effect is still asked for, by `again` and `twice`
+                  not to be had (appends go on without it: io/kafka_log.c, 5), which is also what a
+                  gateway that was frozen believes for a second: its questions are late.  That the
+                  second has no effect is still asked for, by `again` and `twice`
   order           of sends without an answer it is known only while no deadline can have refused one
                   of them unseen
 
@@ -157,7 +158,7 @@ class StackChecker(checker.Checker):
     # the backends and processes
     def on_fault(self, ev):
         what, who = ev["what"], ev.get("who", "")
-        if what.startswith("redis_") or who.startswith("gateway") and who.endswith("~redis"):
+        if what.startswith(("redis_", "gateway_freeze")) or who.startswith("gateway") and who.endswith("~redis"):
             if ev["phase"] == "begin":
                 self.without_redis.append([self.now, None])
             else:

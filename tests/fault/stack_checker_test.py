@@ -78,6 +78,18 @@ def good_accepted_again_without_redis():
     return s.wait(3).send(1, "m1").accepted(1, "m1")
 
 
+def good_accepted_again_after_gateway_froze():
+    s = base().whole(1, 2, "m1", 1).add("fault", what="gateway_freeze", phase="begin", who="gateway-1")
+    s.wait(3).add("fault", what="gateway_freeze", phase="end", who="gateway-1")
+    return s.wait(0.5).send(1, "m1").accepted(1, "m1")
+
+
+def bad_accepted_twice_after_server_froze():
+    s = base().whole(1, 2, "m1", 1).add("fault", what="server_freeze", phase="begin", who="server-1")
+    s.wait(3).add("fault", what="server_freeze", phase="end", who="server-1")
+    return s.wait(0.5).send(1, "m1").accepted(1, "m1")
+
+
 def good_refused_unseen():
     """m1 may have met its deadline before m2 went on."""
     s = base().send(1, "m1").send(1, "m2").wait(9).close(1).open(3, A).send(3, "m1").send(3, "m2")
@@ -203,7 +215,8 @@ BAD = {
     bad_lost_in_redis: "lost", bad_never_delivered_after_loss: "not_delivered",
     bad_session_without_loss: "session", bad_session_after_login: "session",
     bad_session_before_tail: "session", bad_accepted_twice_long_after: "accepted_twice",
-    bad_accepted_twice_long_after_freeze: "accepted_twice", bad_order_unanswered: "order",
+    bad_accepted_twice_long_after_freeze: "accepted_twice",
+    bad_accepted_twice_after_server_froze: "accepted_twice", bad_order_unanswered: "order",
     bad_outage_refused: "outage", bad_outage_slow: "outage", bad_outage_silent: "outage",
     bad_outage_not_delivered: "outage", bad_stuck: "stuck", bad_died: "died", bad_term: "died",
     bad_poison_gone: "dead_letter", bad_good_one_dead: "dead_letter",

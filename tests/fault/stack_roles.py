@@ -15,7 +15,7 @@ ROLES = ("gateway", "worker", "server")
 COPIES = 2
 PARTITIONS = 6
 TOPIC = "fault-messages"
-START_SECS = 90   # on a busy machine, with a backend that comes back meanwhile
+START_SECS = 180  # on a busy machine, with a backend that comes back meanwhile
 # Each kind of role and the backends it speaks to.
 LINKS = {"server": ("redis", "postgres", "kafka"), "gateway": ("redis", "postgres", "kafka"),
          "worker": ("redis", "kafka")}

@@ -28,7 +28,7 @@ class Stalled:
         # Set by hand, so that not one byte is read after the success.
         done.add_done_callback(lambda _: self.conn.transport.pause_reading())
         self.conn.send("connect", {"sessionToken": self.account.token})
-        await asyncio.wait_for(done, 10)
+        await asyncio.wait_for(done, 30)
 
     def _on_app(self, _, msg):
         if msg["type"] == "message":
@@ -55,7 +55,7 @@ class Stalled:
             self.conn.send("acknowledgeMessage", {"messageId": message_id, "from": sender,
                                                   "status": "delivered"})
         self.conn.ping(b"sure")
-        await asyncio.wait_for(pong, 20)
+        await asyncio.wait_for(pong, 60)
 
 
 class Filler:
@@ -88,7 +88,7 @@ class Filler:
             self.room.release()
 
     async def send(self, size):
-        await asyncio.wait_for(self.room.acquire(), 20)
+        await asyncio.wait_for(self.room.acquire(), 60)
         msg = accounts.chat(self.account.id, self.to.id, self.rng, size)
         self.sent.append((msg["from"], msg["id"], history.digest(msg)))
         self.bytes += len(msg["content"])
@@ -103,6 +103,6 @@ class Filler:
 
     async def settled(self):
         for _ in range(self.WINDOW):
-            await asyncio.wait_for(self.room.acquire(), 20)
+            await asyncio.wait_for(self.room.acquire(), 60)
         for _ in range(self.WINDOW):
             self.room.release()

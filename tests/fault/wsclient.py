@@ -282,7 +282,7 @@ class Conn(asyncio.Protocol):
         return await asyncio.wait_for(fut, timeout)
 
 
-async def dial(port, ssl=None, timeout=5.0, rcvbuf=None, path="/ws"):
+async def dial(port, ssl=None, timeout=15.0, rcvbuf=None, path="/ws"):
     """Connects and shakes hands; raises DialError, OSError or TimeoutError."""
     loop = asyncio.get_running_loop()
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -318,7 +318,7 @@ async def dial_authenticated(port, token, **how):
     conn = await dial(port, **how)
     try:
         answer = await conn.ask("connect", {"sessionToken": token}, "connectSuccess",
-                                "sessionExpired", timeout=how.get("timeout", 5.0))
+                                "sessionExpired", timeout=how.get("timeout", 15.0))
     except BaseException:
         conn.abort()
         raise

@@ -37,7 +37,7 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=20)
+        code = self.process.wait(timeout=60)
         self.process.stdout.close()
         return code
 
@@ -71,7 +71,7 @@ def status_of(call, *args, **kwargs):
 
 def python_calls(channel):
     echo = unary(channel, "Echo")
-    check("python: unary", echo(b"hello", timeout=5) == b"hello")
+    check("python: unary", echo(b"hello", timeout=20) == b"hello")
     big = os.urandom(4 * 1024 * 1024)
     check("python: a message of 4 MiB, there and back", echo(big, timeout=20) == big)
     code, text = status_of(echo, big + b"x")
@@ -90,25 +90,25 @@ def python_deadline(channel):
     began = time.monotonic()
     code, _ = status_of(unary(channel, "Never"), b"", timeout=0.5)
     took = time.monotonic() - began
-    check("python: a deadline", code == "DEADLINE_EXCEEDED" and 0.4 < took < 3, (code, took))
+    check("python: a deadline", code == "DEADLINE_EXCEEDED" and 0.4 < took < 15, (code, took))
 
 
 def python_thousand(channel):
     later = unary(channel, "Later")
-    calls = [later.future(b"%d" % i, timeout=20) for i in range(1000)]
+    calls = [later.future(b"%d" % i, timeout=30) for i in range(1000)]
     began = time.monotonic()
     wrong = [i for i, c in enumerate(calls) if c.result() != b"%d" % i]
-    check("python: 1,000 calls in flight on one connection",
-          not wrong and time.monotonic() - began < 10, wrong[:5])
+    took = time.monotonic() - began  # one after the other they would take 300 s
+    check("python: 1,000 calls in flight on one connection", not wrong and took < 30, (wrong[:5], took))
 
 
 def python_health(channel):
     stub = health_pb2_grpc.HealthStub(channel)
     request = health_pb2.HealthCheckRequest
     serving = health_pb2.HealthCheckResponse
-    check("python: health of the whole", stub.Check(request(), timeout=5).status == serving.SERVING)
+    check("python: health of the whole", stub.Check(request(), timeout=20).status == serving.SERVING)
     check("python: health of a service",
-          stub.Check(request(service=GATEWAY), timeout=5).status == serving.SERVING)
+          stub.Check(request(service=GATEWAY), timeout=20).status == serving.SERVING)
     code, _ = status_of(stub.Check, request(service="none"))
     check("python: health of an unknown service is NOT_FOUND", code == "NOT_FOUND", code)
     unknown = stub.Watch(request(service="none"), timeout=10)
@@ -116,7 +116,7 @@ def python_health(channel):
     unknown.cancel()
     watch = stub.Watch(request(service="test.Echo"), timeout=10)
     first = next(watch).status
-    unary(channel, "Down")(b"", timeout=5)
+    unary(channel, "Down")(b"", timeout=20)
     second = next(watch).status
     watch.cancel()
     check("python: Watch tells a change", (first, second) == (serving.SERVING, serving.NOT_SERVING),
@@ -135,7 +135,7 @@ def gateway_by_reflection(pool, channel):
     call = channel.unary_unary(f"/{GATEWAY}/SubmitMessage",
                                request_serializer=lambda m: m.SerializeToString(),
                                response_deserializer=response.FromString)
-    got = call(request, timeout=5)
+    got = call(request, timeout=20)
     return got.status == 1 and not got.HasField("error")
 
 
@@ -161,7 +161,7 @@ def python_reflection_v1(channel):
     questions = [ask(file_containing_symbol=f"{GATEWAY}.SubmitMessage"),
                  ask(file_by_filename="health.proto"), ask(file_containing_symbol="no.such.Thing"),
                  ask(all_extension_numbers_of_type="grpc.health.v1.HealthCheckRequest")]
-    answers = list(call(iter(questions), timeout=5))
+    answers = list(call(iter(questions), timeout=20))
     files = [descriptor_pb2.FileDescriptorProto.FromString(a.file_descriptor_response
              .file_descriptor_proto[0]).name for a in answers[:2]]
     check("python: reflection (v1) answers each question",
@@ -269,8 +269,10 @@ def tls():
 def drain():
     with Server() as server:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            calls = [unary(channel, "Later").future(b"x", timeout=10) for _ in range(100)]
-            time.sleep(0.1)
+            echo = unary(channel, "Echo")
+            echo(b"connected", timeout=20)
+            calls = [unary(channel, "Later").future(b"x", timeout=20) for _ in range(100)]
+            echo(b"they are there", timeout=20)  # what comes after them on the connection
             stopper = threading.Thread(target=server.stop)
             stopper.start()
             results = [c.code().name for c in calls]

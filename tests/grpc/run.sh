@@ -8,6 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 echo_server=$(realpath "$1")
 build=${GRPC_BUILD:-$root/build/grpc}
+. "$here/../fetch.sh"
 mkdir -p "$build/node"
 build=$(cd "$build" && pwd)
 
@@ -27,17 +28,21 @@ make_venv()
 {
 	rm -rf "$build/venv"
 	python3 -m venv "$build/venv"
-	"$build/venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
+	fetch 'Python packages of tests/grpc' "$build/venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
 }
 make_node()
 {
 	cp "$here"/node/* "$build/node/"
-	(cd "$build/node" && npm ci --silent --no-audit --no-fund)
+	fetch 'node modules of tests/grpc' env -C "$build/node" npm ci --loglevel=error --no-audit --no-fund
 }
-make_h2spec() { GOBIN=$build go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible; }
+make_h2spec()
+{
+	fetch h2spec env GOBIN="$build" GOFLAGS=-modcacherw go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+}
 
 exec 9>"$build/.lock" # two runs at once share the folder: one prepares, the other waits
 flock 9
+venv_runs "$build/venv" || rm -f "$build/venv.stamp"
 prepare venv "$here/requirements.txt" -- make_venv
 prepare node "$here"/node/* -- make_node
 if command -v go >/dev/null; then prepare h2spec "$here/run.sh" -- make_h2spec; fi

@@ -149,32 +149,49 @@ static inline const char *kl_redis(const char *words)
 	return kl_redis_args(argv, n);
 }
 
-static inline const char *kl_claim_key(uint32_t sender, uint32_t id)
+static inline int64_t kl_wall_ms(void)
 {
-	static char key[STACK_KEY_MAX];
-	const struct uuid s = kl_uuid(sender), k = kl_uuid(id);
-	struct stack_seen seen;
+	struct timespec now;
 
-	stack_seen_of(&seen, &s, &k);
-	stack_key_claim(key, KL_PREFIX, &seen);
-	return key;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Who holds it, or "nil". */
+static inline struct redis_arg kl_claim_member(uint32_t sender, uint32_t id,
+                                               struct stack_seen *seen)
+{
+	const struct uuid s = kl_uuid(sender), k = kl_uuid(id);
+
+	stack_seen_of(seen, &s, &k);
+	return (struct redis_arg){ seen->h, 16 };
+}
+
+/* Its score, or "nil". */
 static inline const char *kl_claim(uint32_t sender, uint32_t id)
 {
-	char words[STACK_KEY_MAX + 8];
+	struct stack_seen seen;
+	const struct redis_arg argv[] = { REDIS_TEXT("ZSCORE"), REDIS_TEXT(KL_PREFIX "claims"),
+		                          kl_claim_member(sender, id, &seen) };
 
-	snprintf(words, sizeof(words), "GET %s", kl_claim_key(sender, id));
-	return kl_redis(words);
+	return kl_redis_args(argv, 3);
 }
 
-static inline void kl_claim_by_other(uint32_t sender, uint32_t id, unsigned ms)
+/* As another gateway does, one that lapses in ms; instead of whose it was.  Returns its score. */
+static inline const char *kl_claim_by_other(uint32_t sender, uint32_t id, int64_t ms)
 {
-	char words[STACK_KEY_MAX + 64];
+	static char score[24];
+	struct stack_seen seen;
+	const struct redis_arg member = kl_claim_member(sender, id, &seen);
 
-	snprintf(words, sizeof(words), "SET %s another PX %u", kl_claim_key(sender, id), ms);
-	cr_assert_str_eq(kl_redis(words), "OK");
+	snprintf(score, sizeof(score), "%lld",
+	         (long long)((kl_wall_ms() + ms - 5000) << 10 | 1));
+	const struct redis_arg argv[] = { REDIS_TEXT("ZADD"),
+		                          REDIS_TEXT(KL_PREFIX "claims"),
+		                          { score, strlen(score) },
+		                          member };
+
+	kl_redis_args(argv, 4);
+	return score;
 }
 
 /* As the worker does, in the generation of now - back_ms. */

@@ -68,6 +68,15 @@ static inline void expect_quiet(uint32_t type)
 	cr_assert_not(partition_bench_comes(type, QUIET_MS, &e), "a message %u came", type);
 }
 
+/* Until the figures say so: what is done without a word to the consumer is over then. */
+#define EVENTUALLY(condition)                                                             \
+	do {                                                                              \
+		int tries_ = 2000;                                                        \
+		while ((stack_partition_figures(&figures), !(condition)) && tries_-- > 0) \
+			usleep(10000);                                                    \
+		cr_assert(tries_ >= 0, "never so: %s", #condition);                       \
+	} while (0)
+
 /* The user is at the server that listens. */
 static inline void route(unsigned user)
 {

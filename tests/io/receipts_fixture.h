@@ -324,7 +324,7 @@ static inline void read_inbox(const char *user)
 	raw.user = user;
 	raw.is_done = false;
 	redis_bench_run(&bench, 2, spawn_raw, NULL);
-	for (int i = 0; i < 10000 && !__atomic_load_n(&raw.is_done, __ATOMIC_ACQUIRE); i++)
+	for (int i = 0; i < 20000 && !__atomic_load_n(&raw.is_done, __ATOMIC_ACQUIRE); i++)
 		usleep(1000);
 	cr_assert(raw.is_done);
 }
@@ -360,7 +360,7 @@ static inline void seed(const char *user, const char *id)
 
 static inline bool reaches(const unsigned *count, unsigned n)
 {
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < 20000; i++) {
 		if (__atomic_load_n(count, __ATOMIC_ACQUIRE) >= n)
 			return true;
 		usleep(1000);

@@ -41,6 +41,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
 static struct event *events;
 static uint32_t event_count, event_taken;
+static uint64_t commands_run; /* so that `run` can wait for its own */
 
 /* ---- the probe: runs what the test gives it, keeps what comes ---- */
 
@@ -50,6 +51,10 @@ static inline void on_command(struct cx_ctx *ctx, void *state, const struct cx_m
 
 	(void)state;
 	c->fn(ctx, c->arg);
+	pthread_mutex_lock(&mutex);
+	commands_run++;
+	pthread_cond_broadcast(&arrived);
+	pthread_mutex_unlock(&mutex);
 }
 
 static inline void on_event(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -78,7 +83,7 @@ static inline void on_event(struct cx_ctx *ctx, void *state, const struct cx_msg
 	pthread_mutex_lock(&mutex);
 	if (event_count < EVENTS_MAX)
 		events[event_count++] = e;
-	pthread_cond_signal(&arrived);
+	pthread_cond_broadcast(&arrived);
 	pthread_mutex_unlock(&mutex);
 }
 
@@ -146,13 +151,22 @@ static inline void teardown(void)
 	free(events);
 }
 
+/* Returns when fn has run: arg may lie in the caller's frame. */
 static inline void run(void (*fn)(struct cx_ctx *, void *), void *arg)
 {
 	struct command *const c = (struct command *)cx_post_new(COMMAND, sizeof(*c));
+	uint64_t before;
 
 	c->fn = fn;
 	c->arg = arg;
+	pthread_mutex_lock(&mutex);
+	before = commands_run;
+	pthread_mutex_unlock(&mutex);
 	cr_assert_eq(cx_post(rt, probe, &c->hdr), CX_OK);
+	pthread_mutex_lock(&mutex);
+	while (commands_run == before)
+		pthread_cond_wait(&arrived, &mutex);
+	pthread_mutex_unlock(&mutex);
 }
 
 /* The next event of that type; others before it are passed over. */

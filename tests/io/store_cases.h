@@ -445,7 +445,7 @@ static inline void store_case_a_window_ends(void)
 {
 	int64_t retry_ms;
 
-	cr_assert_eq(case_limit(STORE_LIMIT_TAKE, 1, 300, 1).outcome, STORE_OK);
+	cr_assert_eq(case_limit(STORE_LIMIT_TAKE, 1, 60000, 1).outcome, STORE_OK);
 	retry_ms = case_limit(STORE_LIMIT_TAKE, 1, 600000, 1).retry_ms;
 	cr_assert_gt(retry_ms, 540000, "the window of the question counts");
 	usleep(310000);

@@ -301,12 +301,13 @@ Test(grpc_lane, calls_that_a_server_refused_at_its_end_are_not_mixed_into_anothe
 	listen_falsely();
 	pthread_create(&thread, NULL, serve_falsely, NULL);
 	start_beside((struct grpc_client_conf){ 0 }, liar.port);
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 4000; i++) {
 		grpc_server_figures(&f);
 		if (f.open == 1 && __atomic_load_n(&liar.greeted, __ATOMIC_SEQ_CST))
 			break;
 		usleep(5000);
 	}
+	cr_assert(f.open == 1 && __atomic_load_n(&liar.greeted, __ATOMIC_SEQ_CST));
 	usleep(200000); /* both greetings are over: each has its part of the lanes */
 	post((struct plan){ .is_order = true, .affinity = 1000, .count = 20 }, 20 * LANES);
 	refused = got.by_status[GRPC_UNAVAILABLE];

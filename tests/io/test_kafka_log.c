@@ -73,55 +73,91 @@ Test(kafka_log, what_the_worker_remembers_is_a_duplicate_for_two_windows)
 
 Test(kafka_log, a_claim_of_another_gateway_waits_until_the_message_is_remembered)
 {
-	kl_claim_by_other(ANNA, 1, 20000);
+	const char *const other = kl_claim_by_other(ANNA, 1, 20000);
+
 	kl_send_one(ANNA, BERT, 1);
 	cr_assert_not(kl_answer_comes(400));
 	kl_remember(ANNA, 1, 0);
 	cr_assert_eq(kl_next_answer().outcome, LOG_DUPLICATE);
 	cr_assert_eq(kl_record_count, 0);
-	cr_assert_str_eq(kl_claim(ANNA, 1), "another");
+	cr_assert_str_eq(kl_claim(ANNA, 1), other);
 	cr_assert_eq(kl_figures().pending_waits, 1);
 }
 
 Test(kafka_log, a_claim_of_another_gateway_that_lapses_is_taken_over)
 {
 	const uint64_t from_ms = kl_now_ms();
+	const char *const other = kl_claim_by_other(ANNA, 1, 700);
 
 	kl_is_written_at_once = true;
-	kl_claim_by_other(ANNA, 1, 700);
 	cr_assert_eq(kl_append(ANNA, BERT, 1), LOG_OK);
 	cr_assert_geq(kl_now_ms() - from_ms, 600);
-	cr_assert_eq(strncmp(kl_claim(ANNA, 1), "000000000000abcd/", 17), 0);
+	cr_assert_str_neq(kl_claim(ANNA, 1), other);
+	cr_assert_str_neq(kl_claim(ANNA, 1), "nil");
 }
 
 Test(kafka_log, the_claim_of_a_gateway_that_is_killed_lapses_in_time_for_a_retry)
 {
-	char words[STACK_KEY_MAX + 8];
-	long left_ms;
+	const uint64_t from_ms = kl_now_ms();
+	uint32_t id = 2;
 
-	kl_start();
 	kl_send_one(ANNA, BERT, 1);
 	kl_next_record(); /* and no word of it */
-	snprintf(words, sizeof(words), "PTTL %s", kl_claim_key(ANNA, 1));
-	left_ms = strtol(kl_redis(words), NULL, 10);
-	cr_assert_gt(left_ms, 0);
-	cr_assert_leq(left_ms, 6000, "a retry has 12 s, and needs the rest of it");
+	while (strcmp(kl_claim(ANNA, 1), "nil") != 0) {
+		cr_assert_leq(kl_now_ms() - from_ms, 6000,
+		              "a retry has 12 s, and needs the rest of it");
+		kl_send_one(CARL, BERT, id++); /* whoever asks */
+		kl_report(kl_next_record(), KAFKA_OK, id);
+		cr_assert_eq(kl_next_answer().outcome, LOG_OK);
+		usleep(50000);
+	}
+	cr_assert_geq(kl_now_ms() - from_ms, 4500, "while Kafka changes a leader");
 }
+
+Test(kafka_log, a_claim_of_a_clock_that_is_far_ahead_does_not_stay)
+{
+	kl_is_written_at_once = true;
+	kl_claim_by_other(ANNA, 1, 3600000);
+	cr_assert_eq(kl_append(ANNA, BERT, 1), LOG_OK);
+}
+
+Test(kafka_log, of_many_asked_at_once_only_the_claimed_one_waits)
+{
+	kl_claim_by_other(ANNA, 7, 20000);
+	kl_remember(ANNA, 3, 0);
+	kl_send((struct kl_send){ .sender = ANNA, .recipient = BERT, .id = 1, .count = 10 });
+	for (uint32_t i = 1; i <= 5; i++) /* not the third, and none from the seventh on */
+		kl_next_record();
+	cr_assert_not(kl_record_comes(400));
+	cr_assert_eq(kl_next_answer().outcome, LOG_DUPLICATE);
+	cr_assert_eq(kl_figures().pending_waits, 1);
+	cr_assert_eq(kl_figures().unclaimed, 0);
+	kl_remember(ANNA, 7, 0);
+	cr_assert_eq(kl_next_answer().outcome, LOG_DUPLICATE);
+	for (uint32_t i = 8; i <= 10; i++)
+		kl_next_record();
+}
+
+/* An answer leaves a moment before the asker gives up.  A busy machine may lose that moment, so such a
+ * test tries again. */
+enum { GAVE_UP = -1, TRIES = 8 };
 
 Test(kafka_log, a_claim_of_another_gateway_fails_the_append_at_its_deadline)
 {
-	const uint64_t from_ms = kl_now_ms();
+	int outcome = GAVE_UP;
 
-	kl_claim_by_other(ANNA, 1, 20000);
-	kl_send((struct kl_send){
-		.sender = ANNA, .recipient = BERT, .id = 1, .timeout_ms = 2000 });
-	kl_send((struct kl_send){
-		.sender = ANNA, .recipient = BERT, .id = 2, .timeout_ms = 20000 });
-	cr_assert_eq(kl_next_answer().outcome, LOG_FAILED);
-	cr_assert_leq(kl_now_ms() - from_ms, 2000, "after the asker gave up");
-	cr_assert_str_eq(kl_claim(ANNA, 1), "another", "it is not ours to free");
-	kl_report(kl_next_record(), KAFKA_OK, 0); /* the one behind it goes on */
-	cr_assert_eq(kl_next_answer().outcome, LOG_OK);
+	for (uint32_t id = 1; outcome == GAVE_UP && id < TRIES; id++) {
+		const char *const other = kl_claim_by_other(ANNA, id, 20000);
+
+		kl_send((struct kl_send){
+			.sender = ANNA, .recipient = BERT, .id = id, .timeout_ms = 2000 });
+		kl_send_one(ANNA, BERT, 100 + id);
+		outcome = kl_next_answer().outcome;
+		cr_assert_str_eq(kl_claim(ANNA, id), other, "it is not ours to free");
+		kl_report(kl_next_record(), KAFKA_OK, id); /* the one behind it goes on */
+		cr_assert_eq(kl_next_answer().outcome, LOG_OK);
+	}
+	cr_assert_eq(outcome, LOG_FAILED);
 }
 
 Test(kafka_log, what_was_not_written_frees_the_claim_and_may_be_sent_again)
@@ -137,12 +173,14 @@ Test(kafka_log, what_was_not_written_frees_the_claim_and_may_be_sent_again)
 
 Test(kafka_log, a_claim_that_another_took_after_it_lapsed_is_not_freed)
 {
+	const char *other;
+
 	kl_send_one(ANNA, BERT, 1);
 	kl_next_record();
-	kl_claim_by_other(ANNA, 1, 20000);
+	other = kl_claim_by_other(ANNA, 1, 20000);
 	kl_report(&kl_records[0], KAFKA_NOT_WRITTEN, -1);
 	cr_assert_eq(kl_next_answer().outcome, LOG_FAILED);
-	cr_assert_str_eq(kl_claim(ANNA, 1), "another");
+	cr_assert_str_eq(kl_claim(ANNA, 1), other);
 }
 
 Test(kafka_log, what_may_have_been_written_keeps_the_claim)
@@ -159,15 +197,17 @@ Test(kafka_log, what_may_have_been_written_keeps_the_claim)
 
 Test(kafka_log, an_append_without_an_answer_of_kafka_fails_in_time_and_keeps_the_claim)
 {
-	const uint64_t from_ms = kl_now_ms();
+	int outcome = GAVE_UP;
 
-	kl_send((struct kl_send){
-		.sender = ANNA, .recipient = BERT, .id = 1, .timeout_ms = 1500 });
-	cr_assert_eq(kl_next_answer().outcome, LOG_FAILED);
-	cr_assert_leq(kl_now_ms() - from_ms, 1500);
-	cr_assert_str_neq(kl_claim(ANNA, 1), "nil");
-	kl_report(kl_next_record(), KAFKA_OK, 1); /* late: no second answer */
-	cr_assert_not(kl_answer_comes(200));
+	for (uint32_t id = 1; outcome == GAVE_UP && id < TRIES; id++) {
+		kl_send((struct kl_send){
+			.sender = ANNA, .recipient = BERT, .id = id, .timeout_ms = 1500 });
+		outcome = kl_next_answer().outcome;
+		cr_assert_str_neq(kl_claim(ANNA, id), "nil");
+		kl_report(kl_next_record(), KAFKA_OK, id); /* late: no second answer */
+		cr_assert_not(kl_answer_comes(200));
+	}
+	cr_assert_eq(outcome, LOG_FAILED);
 }
 
 /* The numbers of the messages, as they reached the producer. */
@@ -182,7 +222,11 @@ static uint32_t number_at(const struct kl_record *r)
 
 Test(kafka_log, a_pending_append_holds_back_its_sender_alone)
 {
-	kl_claim_by_other(ANNA, 1, 1500);
+	struct stack_seen seen;
+	const struct redis_arg argv[] = { REDIS_TEXT("ZREM"), REDIS_TEXT(KL_PREFIX "claims"),
+		                          kl_claim_member(ANNA, 1, &seen) };
+
+	kl_claim_by_other(ANNA, 1, 20000);
 	for (uint32_t i = 1; i <= 5; i++)
 		kl_send_one(ANNA, i % 2 ? BERT : DORA, i);
 	for (uint32_t i = 11; i <= 15; i++)
@@ -190,6 +234,7 @@ Test(kafka_log, a_pending_append_holds_back_its_sender_alone)
 	for (uint32_t i = 11; i <= 15; i++)
 		cr_assert_eq(number_at(kl_next_record()), i);
 	cr_assert_not(kl_record_comes(300), "overtook what stands in front");
+	cr_assert_str_eq(kl_redis_args(argv, CX_COUNTOF(argv)), "1");
 	for (uint32_t i = 1; i <= 5; i++)
 		cr_assert_eq(number_at(kl_next_record()), i);
 }

@@ -80,7 +80,7 @@ Test(kafka_log_quota, one_that_comes_back_goes_before_one_that_waits_for_the_quo
 	kl_send_one(CARL, BERT, 2);
 	kl_next_record();
 	kl_send((struct kl_send){
-		.sender = ANNA, .recipient = BERT, .id = 3, .timeout_ms = 1000 });
+		.sender = ANNA, .recipient = BERT, .id = 3, .timeout_ms = 4000 });
 	cr_assert_not(kl_answer_comes(200), "it waits for the one before");
 	kl_report(r, KAFKA_BUSY, -1);
 	r = kl_next_record();

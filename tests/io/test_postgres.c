@@ -104,10 +104,14 @@ Test(postgres, a_slow_statement_holds_up_its_own_connection_only)
 	bench.pg_conf.ping_ms = 10000;
 	stack_bench_start(&bench);
 	cr_assert(stack_bench_wait(postgres_is_connected, 2));
-	stack_bench_sql(&bench, SLEEP, "3", 20000);
+	stack_bench_sql(&bench, SLEEP, "60", 40000);
 	for (int i = 0; i < 20; i++)
 		cr_assert_str_eq(sql(ECHO, "quick").text, "1/1x3 quick NULL ");
-	cr_assert_str_eq(stack_bench_next().text, "1/1x1 ");
+	cr_assert_str_eq(postgres_server_ask(&bench.pg,
+	                                     "SELECT pg_cancel_backend(pid) FROM"
+	                                     " pg_stat_activity WHERE wait_event = 'PgSleep'"),
+	                 "t", "it still sleeps");
+	cr_assert_str_eq(stack_bench_next().sqlstate, "57014", "cancelled");
 }
 
 Test(postgres, what_is_over_the_queue_is_busy_and_the_rest_answered)

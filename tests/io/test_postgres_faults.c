@@ -21,6 +21,7 @@ Test(postgres_faults,
 	postgres_server_signal(&bench.pg, SIGSTOP); /* so that it takes nothing any more */
 	for (unsigned i = 0; i < 5; i++)
 		stack_bench_sql(&bench, ECHO, "x", 25000);
+	cr_assert(stack_bench_wait(postgres_is_in_flight, 5));
 	cr_assert_not(stack_bench_comes(100));
 	postgres_server_kill(&bench.pg);
 	while (unknown < 3) {

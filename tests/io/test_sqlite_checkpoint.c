@@ -90,15 +90,17 @@ Test(sqlite_checkpoint, keeps_the_log_when_the_copy_could_not_be_synced)
 	snprintf(wal, sizeof(wal), "%s-wal", f.path);
 	start_small();
 	atomic_store(&sync_fails, true);
-	for (n = 1; n < 20 && sqlite_is_healthy(); n++)
+	for (n = 1; n < 400 && sqlite_is_healthy(); n++) { /* the copy is made beside it */
 		fill(1000 * n);
+		usleep(n < 20 ? 0 : 25000);
+	}
 	cr_assert_eq(atomic_load(&failed_syncs), 1);
 	cr_assert_not(sqlite_is_healthy(), "the store says that it is ill");
 	fill(1000 * n);
 	cr_assert_not(sqlite_is_healthy(), "whatever commits say");
 	n = copied();
-	fill(50000);
-	fill(60000);
+	fill(500000);
+	fill(600000);
 	cr_assert_eq(copied(), n, "no more is copied");
 	stop();
 	cr_assert_eq(stat(wal, &st), 0, "the log is kept for the next start");

@@ -54,7 +54,7 @@ static bool comes_to(enum store_outcome outcome)
 {
 	const struct store_op ping = { .what = STORE_PING };
 
-	for (int i = 0; i < 50; i++) {
+	for (int i = 0; i < 200; i++) {
 		if ((enum store_outcome)store_op(ping, NULL)->outcome == outcome)
 			return true;
 		usleep(100000);
@@ -110,7 +110,7 @@ Test(sqlite_file, is_missed_within_seconds_though_nobody_writes)
 	cr_assert_eq(append_one(1, 2, 10)->outcome, LOG_OK);
 	cr_assert(sqlite_is_healthy());
 	cr_assert_eq(unlink(f.path), 0);
-	for (int i = 0; i < 50 && sqlite_is_healthy(); i++)
+	for (int i = 0; i < 200 && sqlite_is_healthy(); i++)
 		usleep(100000);
 	cr_assert_not(sqlite_is_healthy());
 }

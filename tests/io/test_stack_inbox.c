@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The server's inbox on a real Redis: what is read, and what of it goes by itself. */
+#include "io/stack_keys.h"
 #include "stack_inbox_redis.h"
 
 TestSuite(stack_inbox, .init = set_up, .fini = tear_down, .timeout = 60);
@@ -180,6 +181,8 @@ static void receipts_done(uint64_t upto)
 	TELL(hub, inbox_ref, INBOX_RECEIPTS_DONE, struct inbox_receipts_done_msg, NULL,
 	     .owner = uuid_of(OWNER), .upto = upto);
 	quiet();
+	words("PING"); /* behind the look at his route, on the same connection */
+	quiet();
 }
 
 Test(stack_inbox, receipts_that_have_arrived_go_and_messages_between_stay)
@@ -220,6 +223,43 @@ Test(stack_inbox, thousands_of_receipts_go_at_once)
 	}
 	receipts_done(ID(1500));
 	cr_assert_str_eq(stream(), "");
+}
+
+static void put_receipt(uint64_t id)
+{
+	put((struct put){
+		.id = id, .kind = RECORD_RECEIPT, .wall_ms = wall_ms(), .frame_len = 5 });
+}
+
+static const char *route_of(uint64_t instance, unsigned number)
+{
+	static char line[400];
+	const struct uuid owner = uuid_of(OWNER);
+	char key[STACK_KEY_MAX];
+
+	stack_key_route(key, PREFIX, &owner);
+	snprintf(line, sizeof(line), "HSET %s %016llx/%u 1/2", key,
+	         (unsigned long long)instance, number);
+	return line;
+}
+
+/* A push to the other server may have been lost; it shows them at its next look. */
+Test(stack_inbox, receipts_stay_while_another_server_has_the_user_and_are_not_shown_here_again)
+{
+	presence(true);
+	put_receipt(ID(1));
+	put_receipt(ID(2));
+	words(route_of(INSTANCE, 64));
+	words(route_of(INSTANCE, 128));
+	ask_read_of(OWNER, 0, 65536);
+	cr_assert_str_eq(entries(), "1-0 2-0 | 2-0");
+	receipts_done(ID(1));
+	cr_assert_str_eq(stream(), "2-0 ", "he is here alone");
+	words(route_of(INSTANCE + 1, 64));
+	receipts_done(ID(2));
+	cr_assert_str_eq(stream(), "2-0 ");
+	ask_read_of(OWNER, 0, 65536);
+	cr_assert_str_eq(entries(), "| 2-0");
 }
 
 /* ---- when Redis is not there, or the user ---- */

@@ -237,6 +237,141 @@ Test(stack_inbox_faults, what_is_too_much_for_the_index_fails_and_is_not_unknown
 	cr_assert_eq(settled(), INBOX_OK);
 }
 
+/* ---- receipts that another server may not have shown ---- */
+
+static void confirm(uint64_t upto)
+{
+	TELL(hub, inbox_ref, INBOX_RECEIPTS_DONE, struct inbox_receipts_done_msg, NULL,
+	     .owner = uuid_of(OWNER), .upto = upto);
+	quiet();
+}
+
+/* Receipts 4 and 5 behind messages 1 to 3. */
+static void know_receipts(void)
+{
+	struct put puts[] = { message(ID(4)), message(ID(5)) };
+
+	puts[0].kind = puts[1].kind = RECORD_RECEIPT;
+	know(3);
+	learn(puts, 2, ID(3));
+}
+
+static void say_fields(const struct got *asked, const char *field, const char *other)
+{
+	cr_assert(has_text(asked, "HKEYS") && has_text(asked, PREFIX "route:{"));
+	add_array(2);
+	add_text(REDIS_STRING, field);
+	add_text(REDIS_STRING, other);
+	say(asked);
+}
+
+static void expect_gone(const char *first, const char *second)
+{
+	const struct got *delete = call();
+
+	cr_assert(has_text(delete, "XDEL") && has_text(delete, first) &&
+	          has_text(delete, second));
+	cr_assert_eq(count_got(redis, REDIS_CALL), 0);
+}
+
+Test(stack_inbox_faults, of_one_who_is_here_alone_receipts_go_at_once)
+{
+	know_receipts();
+	confirm(ID(5));
+	say_fields(call(), "0000000000abcdef/64", "0000000000abcdef/128");
+	expect_gone("4-0", "5-0");
+	skip_ms(100000);
+	cr_assert_eq(count_got(redis, REDIS_CALL), 0, "once");
+}
+
+Test(stack_inbox_faults, of_one_who_is_elsewhere_too_they_go_after_the_look_there)
+{
+	know_receipts();
+	confirm(ID(4));
+	say_fields(call(), "0000000000abcdef/64", "0000000000abcdf0/64");
+	skip_ms(50000);
+	confirm(ID(5));
+	say_fields(call(), "0000000000abcdf0/64", "0000000000abcdef/64");
+	confirm(ID(5)); /* nothing new */
+	skip_ms(20000);
+	cr_assert_eq(count_got(redis, REDIS_CALL), 0, "70 s: it may be looking yet");
+	presence(false);
+	skip_ms(25000);
+	expect_gone("4-0", "XDEL");
+	skip_ms(50000);
+	expect_gone("5-0", "XDEL");
+}
+
+Test(stack_inbox_faults, of_one_of_whom_nothing_is_known_they_go_late)
+{
+	know_receipts();
+	confirm(ID(4));
+	ANSWER(call(), REDIS_REPLY, struct redis_reply, NULL, .outcome = REDIS_LOST);
+	confirm(ID(5));
+	bounce(call());
+	quiet();
+	cr_assert_eq(count_got(redis, REDIS_CALL), 0);
+	skip_ms(95000);
+	expect_gone("4-0", "5-0");
+}
+
+/* ---- another Redis, which has not all of what the last one had ---- */
+
+static void change_redis(void)
+{
+	TELL(hub, inbox_ref, REDIS_CHANGED, struct redis_changed, NULL, .run_id = "other");
+	quiet();
+}
+
+/* They are appended again under the same ids: nobody may be told that he has read so far. */
+Test(stack_inbox_faults, after_another_redis_came_nothing_is_said_to_be_read_that_it_has_not)
+{
+	const struct put p = message(ID(4));
+	const struct got *read;
+
+	know(3);
+	learn(&p, 1, ID(3));
+	ask_read(ID(3));
+	read = call();
+	change_redis();
+	add_entries(1, 0);
+	say(read);
+	cr_assert_str_eq(entries(), "| 3-0", "it was asked when 4 was known");
+	ask_read(ID(3));
+	add_entries(1, 0);
+	say(call());
+	cr_assert_str_eq(entries(), "| 3-0");
+}
+
+Test(stack_inbox_faults, what_was_settled_in_another_redis_can_be_settled_again)
+{
+	know(3);
+	ask_settle(2);
+	say_deleted(call(), 1);
+	cr_assert_eq(settled(), INBOX_OK);
+	change_redis(); /* which has lost that */
+	ask_settle(2);
+	add_heads(1, 3, true);
+	say(call());
+	say_deleted(call(), 1);
+	cr_assert_eq(settled(), INBOX_OK);
+}
+
+Test(stack_inbox_faults, receipts_of_another_redis_are_not_deleted)
+{
+	const struct got *asked;
+
+	know_receipts();
+	confirm(ID(4));
+	say_fields(call(), "0000000000abcdef/64", "0000000000abcdf0/64");
+	confirm(ID(5));
+	asked = call();
+	change_redis();
+	say_fields(asked, "0000000000abcdef/64", "0000000000abcdef/128");
+	skip_ms(100000);
+	cr_assert_eq(count_got(redis, REDIS_CALL), 0);
+}
+
 /* ---- a Redis that does not answer, or answers no ---- */
 
 Test(stack_inbox_faults, without_an_answer_a_settle_fails_in_time)

@@ -27,7 +27,7 @@ static void teardown_acked(void)
 	stack_acked_free(acked);
 }
 
-TestSuite(stack_partition_again, .init = setup_acked, .fini = teardown_acked, .timeout = 60);
+TestSuite(stack_partition_again, .init = setup_acked, .fini = teardown_acked, .timeout = 180);
 
 static void acknowledge_of(unsigned sender, unsigned number)
 {
@@ -101,6 +101,45 @@ Test(stack_partition_again, what_was_acknowledged_does_not_come_back_and_the_res
 	cr_assert_eq(figures.rewinds, 1);
 	cr_assert_eq(figures.rewound, 4);
 	cr_assert_eq(partition_bench_waiting(STACK_REBUILD), 0, "partition 1 lost nothing");
+}
+
+Test(stack_partition_again, what_a_client_repeats_of_what_was_acknowledged_stays_a_duplicate)
+{
+	const struct partition_record again[] = {
+		{ .offset = 4, .from = 1, .to = 7, .id = 1 },
+		{ .offset = 5, .from = 1, .to = 7, .id = 9 },
+	};
+
+	lose_four();
+	acknowledge(1);
+	acknowledge(2);
+	partition_bench_rebuilt(&bench);
+	expect_seek(0);
+	partition_bench_assign(&bench, 0, 3, 0);
+	send_many(0, 3, 0, 4);
+	expect_done(4);
+	send(0, 3, again, 2);
+	expect_done(6);
+	cr_assert_str_eq(ids(7), "1-0_4-0_6-0_");
+	send_many(0, 3, 0, 4); /* and once more, as after a failure */
+	partition_bench_redis(&bench, "PING");
+	cr_assert_str_eq(ids(7), "1-0_4-0_6-0_");
+	stack_partition_figures(&figures);
+	cr_assert_eq(figures.duplicates, 1);
+	cr_assert_eq(figures.acked, 2);
+}
+
+Test(stack_partition_again, a_batch_of_nothing_but_what_was_acknowledged_is_done)
+{
+	lose_four();
+	for (unsigned i = 0; i < 4; i++)
+		acknowledge(i);
+	partition_bench_rebuilt(&bench);
+	expect_seek(0);
+	partition_bench_assign(&bench, 0, 3, 0);
+	send_many(0, 3, 0, 4);
+	expect_done(4);
+	cr_assert_str_eq(ids(7), "");
 }
 
 Test(stack_partition_again, of_two_partitions_none_begins_before_both_are_answered)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The worker's partition owner when Redis stops, loses what it had or is full, when partitions move,
  * and when another one's entries are in the way. */
+#include <inttypes.h>
 #include <signal.h>
 
 #include "partition_cases.h"
 #include "support/wall_jump.h"
 #include "wire/delivery_event.h"
 
-TestSuite(stack_partition_faults, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(stack_partition_faults, .init = setup, .fini = teardown, .timeout = 180);
 
 /* The stream holds offsets first.. in order and nothing else. */
 static void expect_all(unsigned first, unsigned count)
@@ -27,7 +28,7 @@ static void expect_all(unsigned first, unsigned count)
 
 static void wait_for_failures(uint64_t n)
 {
-	for (unsigned i = 0; i < 1000 && figures.failures < n; i++) {
+	for (unsigned i = 0; i < 2000 && figures.failures < n; i++) {
 		usleep(10000);
 		stack_partition_figures(&figures);
 	}
@@ -48,6 +49,42 @@ Test(stack_partition_faults, when_redis_hangs_nothing_is_done_then_all_once_in_o
 	kill(bench.server.pid, SIGCONT);
 	expect_done(3600);
 	expect_all(0, 3600);
+}
+
+/* A call for each would cost Redis three times as much as the records in it. */
+Test(stack_partition_faults, what_came_while_redis_was_slow_goes_together)
+{
+	uint64_t before;
+
+	partition_bench_assign(&bench, 0, 1, KAFKA_OFFSET_UNKNOWN);
+	send_many(0, 1, 0, 1);
+	expect_done(1);
+	stack_partition_figures(&figures);
+	before = figures.batches;
+	kill(bench.server.pid, SIGSTOP);
+	for (unsigned i = 0; i < 300; i++)
+		send_many(0, 1, 1 + i, 1);
+	send_many(0, 1, 301, 256); /* has no room behind others */
+	for (unsigned i = 0; i < 10; i++)
+		send_many(0, 1, 557 + i, 1);
+	expect_quiet(KAFKA_DONE);
+	kill(bench.server.pid, SIGCONT);
+	expect_done(567);
+	expect_all(0, 567);
+	stack_partition_figures(&figures);
+	/* two were under way, then 256 of them, 42, 256, and ten */
+	cr_assert_eq(figures.batches - before, 6, "%" PRIu64, figures.batches - before);
+	/* what comes behind joined ones finds its place */
+	kill(bench.server.pid, SIGSTOP);
+	for (unsigned i = 0; i < 20; i++)
+		send_many(0, 1, 567 + i, 1);
+	kill(bench.server.pid, SIGCONT);
+	for (unsigned i = 0; i < 400; i++) { /* some while joined ones are under way */
+		send_many(0, 1, 587 + i, 1);
+		usleep(250);
+	}
+	expect_done(987);
+	expect_all(0, 987);
 }
 
 /* The bench's Redis keeps what it has in memory only: a kill empties it. */
@@ -143,6 +180,7 @@ Test(stack_partition_faults, a_redis_that_is_full_delays_and_loses_nothing)
 Test(stack_partition_faults, after_a_revocation_nothing_is_pushed_or_done)
 {
 	struct partition_event e;
+	struct redis_figures f;
 
 	route(7);
 	partition_bench_assign(&bench, 0, 1, KAFKA_OFFSET_UNKNOWN);
@@ -151,6 +189,7 @@ Test(stack_partition_faults, after_a_revocation_nothing_is_pushed_or_done)
 	next_push(PUSH_ENTRIES);
 	kill(bench.server.pid, SIGSTOP);
 	send_many(0, 1, 10, 1000);
+	EVENTUALLY((redis_figures(&f), f.in_flight > 0)); /* else it would drop them unsent */
 	partition_bench_revoke(&bench, 0, 1);
 	e = partition_bench_next(KAFKA_REVOKED_DONE);
 	cr_assert_eq(e.next_offset, 10);
@@ -241,6 +280,32 @@ Test(stack_partition_faults, routes_are_read_once_and_follow_what_is_heard)
 	next_push(PUSH_ENTRIES);
 	stack_partition_figures(&figures);
 	cr_assert_eq(figures.lookups, 2);
+}
+
+/* Another server may have him meanwhile, and nobody could say so. */
+Test(stack_partition_faults, without_a_subscription_no_route_is_remembered)
+{
+	partition_bench_assign(&bench, 0, 1, KAFKA_OFFSET_UNKNOWN);
+	send_many(0, 1, 0, 1);
+	expect_done(1);
+	partition_bench_unsubscribed(&bench);
+	route(7);
+	send_many(0, 1, 1, 1);
+	next_push(PUSH_ENTRIES);
+	expect_done(2);
+	redis("DEL " ROUTE, 7);
+	send_many(0, 1, 2, 1);
+	expect_done(3);
+	expect_quiet(REDIS_PUSH);
+	stack_partition_figures(&figures);
+	cr_assert_eq(figures.lookups, 3);
+	partition_bench_subscribed(&bench);
+	send_many(0, 1, 3, 1);
+	expect_done(4);
+	send_many(0, 1, 4, 1);
+	expect_done(5);
+	stack_partition_figures(&figures);
+	cr_assert_eq(figures.lookups, 4, "it is, again");
 }
 
 Test(stack_partition_faults, no_look_for_who_got_nothing_lately)

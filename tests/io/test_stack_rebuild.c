@@ -195,8 +195,7 @@ static void expect_read(uint64_t n)
 Test(stack_rebuild, reads_the_partitions_of_all_workers_and_takes_none_of_them_away)
 {
 	begin(WITH_CONSUMER | WITH_SECOND);
-	for (unsigned n = 0; n < PARTITIONS; n++)
-		next(KAFKA_ASSIGNED);
+	await_share(PARTITIONS);
 	produce_events(0, 200);
 	expect_read(200);
 	ask_since(0);
@@ -213,8 +212,8 @@ Test(stack_rebuild, reads_the_partitions_of_all_workers_and_takes_none_of_them_a
 
 Test(stack_rebuild, waits_for_what_servers_have_taken_and_not_produced_yet)
 {
+	conf.settle_ms = 4000;
 	begin(0);
-	conf.settle_ms = 2000;
 	produce_events(0, 20);
 	ask_since(0);
 	ask_since(0);
@@ -273,14 +272,15 @@ Test(stack_rebuild, goes_on_when_kafka_goes_away_in_the_middle)
 		cr_skip_test("needs the mock cluster");
 		return;
 	}
-	conf.settle_ms = 3000;
+	conf.settle_ms = 5000;
 	begin(0);
 	produce_events(0, 50);
 	ask_since(0);
-	usleep(1500000);
+	for (unsigned i = 0; i < 450 && !knows(0); i++)
+		usleep(10000);
 	cr_assert(knows(0), "it is reading");
 	rd_kafka_mock_broker_set_down(mock, 1);
-	usleep(3000000);
+	usleep(6500000);
 	cr_assert_eq(count_answers(), 0, "where the topic ends now nobody can tell");
 	rd_kafka_mock_broker_set_up(mock, 1);
 	produce_events(50, 10);
@@ -293,7 +293,7 @@ Test(stack_rebuild, reads_nothing_that_is_older_than_asked)
 {
 	struct timespec t;
 
-	conf.settle_ms = 2000;
+	conf.settle_ms = 4000;
 	begin(0);
 	produce_events(0, 20);
 	usleep(1100000);

@@ -116,12 +116,11 @@ Test(stack_routes, many_in_one_turn_are_all_written)
 	redis_bench_run(&bench, 0, do_act, &a);
 	for (uint32_t i = 0; i < a.count; i++)
 		take_heard(ROUTES_JOINED, 0);
-	cr_assert_str_eq(redis("DBSIZE"), ":1703", "and the registry");
+	EVENTUALLY(strcmp(redis("DBSIZE"), ":1703") == 0); /* and the registry of both */
 	a.leaves = a.is_last = true;
 	redis_bench_run(&bench, 0, do_act, &a);
 	EVENTUALLY(strcmp(redis("DBSIZE"), ":3") == 0);
-	stack_routes_figures(&f);
-	cr_assert_eq(f.users, 0);
+	EVENTUALLY((stack_routes_figures(&f), f.users == 0));
 	cr_assert_eq(f.failures, 0);
 }
 
@@ -193,7 +192,7 @@ Test(stack_routes, a_heartbeat_renews_what_is_here_and_the_registry)
 	long long before, after = 0;
 
 	settings[0].heartbeat_ms = 300;
-	settings[0].ttl_ms = 900;
+	settings[0].ttl_ms = 4000; /* several heartbeats may be late */
 	settings[0].message_ttl_ms = 1000;
 	fixture_start();
 	redis("ZADD q:instances 1000 dead");
@@ -201,10 +200,10 @@ Test(stack_routes, a_heartbeat_renews_what_is_here_and_the_registry)
 	join(0, 1, 64);
 	joined(0, 1);
 	sscanf(redis("HGET " ROUTE " aaaaaaaaaaaaaaaa/64"), "\"%*d/%lld\"", &before);
-	usleep(1500000); /* longer than its life */
+	usleep(4500000); /* longer than its life */
 	cr_assert(has_field(0, 64));
 	sscanf(redis("HGET " ROUTE " aaaaaaaaaaaaaaaa/64"), "\"%*d/%lld\"", &after);
-	cr_assert_gt(after, before + 500);
+	cr_assert_gt(after, before);
 	cr_assert_gt(atoll(redis("PTTL " INBOX) + 1), 2 * 86400000LL);
 	cr_assert_str_eq(redis("EXISTS q:instance:aaaaaaaaaaaaaaaa"), ":1");
 	cr_assert_str_eq(redis("ZSCORE q:instances dead"), "nil", "dead for long");
@@ -229,10 +228,12 @@ Test(stack_routes, the_dead_are_remembered_as_long_as_a_message_lives)
 	redis("XADD q:outbox:aaaaaaaaaaaaaaaa * e x");
 	join(0, 1, 64);
 	joined(0, 1);
-	usleep(700000); /* two heartbeats */
+	for (int i = 0; i < 2; i++) { /* two heartbeats */
+		redis("PERSIST q:outbox:aaaaaaaaaaaaaaaa");
+		EVENTUALLY(atoll(redis("PTTL q:outbox:aaaaaaaaaaaaaaaa") + 1) > 7 * 86400000LL);
+	}
+	EVENTUALLY(atoll(redis("PTTL q:instances") + 1) > 7 * 86400000LL);
 	cr_assert_str_neq(redis("ZSCORE q:instances bbbbbbbbbbbbbbbb"), "nil");
-	cr_assert_gt(atoll(redis("PTTL q:instances") + 1), 7 * 86400000LL);
-	cr_assert_gt(atoll(redis("PTTL q:outbox:aaaaaaaaaaaaaaaa") + 1), 7 * 86400000LL);
 }
 
 Test(stack_routes, a_route_that_was_lost_is_found_by_the_heartbeat_and_said_again)
@@ -283,12 +284,14 @@ Test(stack_routes, after_a_redis_that_lost_its_data_all_are_registered_again)
 	stack_routes_figures(&f);
 	cr_assert_eq(f.written, 6, "each once more");
 	EVENTUALLY(has_field(0, 64));
-	cr_assert_str_eq(redis("EXISTS q:instance:aaaaaaaaaaaaaaaa"), ":1");
+	EVENTUALLY(strcmp(redis("EXISTS q:instance:aaaaaaaaaaaaaaaa"), ":1") == 0);
 }
 
 Test(stack_routes, a_join_that_was_refused_is_tried_again_while_the_user_is_here)
 {
 	struct stack_routes_figures f;
+	struct timespec now;
+	long long join_us;
 
 	fixture_start();
 	redis("CONFIG SET maxmemory 1");
@@ -300,9 +303,14 @@ Test(stack_routes, a_join_that_was_refused_is_tried_again_while_the_user_is_here
 		stack_routes_figures(&f);
 	} while (f.failures < 3);
 	cr_assert_eq(count_heard(ROUTES_JOINED, 0), 0);
+	clock_gettime(CLOCK_REALTIME, &now);
 	redis("CONFIG SET maxmemory 0");
 	joined(0, 1);
 	cr_assert(has_field(0, 64));
+	cr_assert_eq(sscanf(redis("HGET " ROUTE " aaaaaaaaaaaaaaaa/64"), "\"%lld/", &join_us),
+	             1);
+	cr_assert_geq(join_us, now.tv_sec * 1000000LL + now.tv_nsec / 1000,
+	              "when he came is still for the server's clock to say");
 	cr_assert_str_eq(redis("EXISTS q:route:{02000000-0000-0000-0000-000000000001}"), ":0");
 }
 

@@ -18,13 +18,24 @@
 
 static struct ws_server server;
 
-static void start_http(void)
+static void start_http_within(unsigned handshake_secs)
 {
 	ws_server_defaults(&server);
 	ws_server_with_http(&server);
 	server.settings.endpoint = WS_ENDPOINT_ROOT;
-	server.settings.handshake_secs = 2;
+	server.settings.handshake_secs = handshake_secs;
 	ws_server_start(&server);
+}
+
+/* More than a request in small pieces takes on a busy machine. */
+static void start_http(void)
+{
+	start_http_within(30);
+}
+
+static void start_hasty(void)
+{
+	start_http_within(2);
 }
 
 static void stop(void)
@@ -33,6 +44,7 @@ static void stop(void)
 }
 
 TestSuite(websocket_http, .init = start_http, .fini = stop, .timeout = 60);
+TestSuite(websocket_patience, .init = start_hasty, .fini = stop, .timeout = 60);
 TestSuite(websocket_limits, .fini = stop, .timeout = 60);
 
 /* Sends text and returns the whole answer, which must end without a reset. */
@@ -303,7 +315,7 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-Test(websocket_http, gives_up_on_a_client_that_does_not_finish_its_handshake)
+Test(websocket_patience, gives_up_on_a_client_that_does_not_finish_its_handshake)
 {
 	const int fd = peer_connect(server.port);
 	const double began = now_s();
@@ -312,16 +324,21 @@ Test(websocket_http, gives_up_on_a_client_that_does_not_finish_its_handshake)
 	peer_text(fd, "GET / HTTP/1.1\r\nHost");
 	cr_assert_eq(recv(fd, &byte, 1, 0), 0);
 	cr_assert_gt(now_s() - began, 1.5);
-	cr_assert_lt(now_s() - began, 6);
+	cr_assert_lt(now_s() - began, 9); /* the default is 10 */
 	close(fd);
 }
 
-Test(websocket_http, answers_503_when_the_http_actor_does_not)
+Test(websocket_patience, answers_503_when_the_http_actor_does_not)
 {
 	cr_assert_eq(status_of(ask("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")), 503);
 }
 
 /* ---- limits ---- */
+
+static bool nine_are_open(const struct websocket_figures *f)
+{
+	return f->open == 9;
+}
 
 Test(websocket_limits, one_connection_more_than_allowed_gets_503)
 {
@@ -337,8 +354,13 @@ Test(websocket_limits, one_connection_more_than_allowed_gets_503)
 	cr_assert_eq(status_of(answer), 503, "%s", answer);
 	cr_assert_not_null(strstr(answer, "\r\nRetry-After: "));
 	close(fds[3]);
-	usleep(200000);
+	cr_assert(peer_wait(nine_are_open));
 	close(peer_open(server.port));
+}
+
+static bool no_place_taken(const struct websocket_figures *f)
+{
+	return f->handshaking == 0;
 }
 
 static bool all_places_taken(const struct websocket_figures *f)
@@ -369,7 +391,7 @@ Test(websocket_limits, one_handshake_more_than_allowed_gets_503)
 	cr_assert_not_null(strstr(answer, "\r\nRetry-After: "));
 	for (int i = 0; i < 8; i++)
 		close(fds[i]);
-	usleep(100000);
+	cr_assert(peer_wait(no_place_taken));
 	close(peer_open(server.port));
 }
 
@@ -391,6 +413,8 @@ Test(websocket_limits, a_whole_request_is_served_though_all_places_are_taken)
 	}
 }
 
+enum { SLOW = 16, FLOOD = 600 };
+
 /* 0: still open. */
 static bool is_ended(int fd)
 {
@@ -399,20 +423,28 @@ static bool is_ended(int fd)
 	return recv(fd, &byte, 1, MSG_DONTWAIT) >= 0;
 }
 
+static bool slow_ones_are_in(const struct websocket_figures *f)
+{
+	return f->handshaking == SLOW;
+}
+
 /* The flood pays, not the clients of other addresses who came before it and are slow. */
 Test(websocket_limits, a_flood_from_one_address_takes_no_place_of_another)
 {
-	enum { SLOW = 16, FLOOD = 600 };
 	struct websocket_figures f;
+	bool has_ended[FLOOD] = { false };
 	int slow[SLOW], flood[FLOOD], ended = 0;
 
 	ws_server_defaults(&server);
 	server.settings.max_handshakes = 64;
+	server.settings.handshake_secs = 50; /* nobody goes by himself */
 	ws_server_start(&server);
 	for (int i = 0; i < SLOW; i++) {
 		slow[i] = peer_connect_from(server.port, 2 + (unsigned)i);
 		peer_text(slow[i], "GET / HTTP/1.1\r\n");
 	}
+	cr_assert(peer_wait(
+		slow_ones_are_in)); /* a worker that is late finds no place for them */
 	for (int i = 0; i < FLOOD; i++) {
 		flood[i] = peer_connect_from(server.port, 100);
 		peer_text(flood[i], "GET / HT");
@@ -423,9 +455,17 @@ Test(websocket_limits, a_flood_from_one_address_takes_no_place_of_another)
 	websocket_figures(&f);
 	cr_assert_leq(f.handshaking, 64 - 64 / 4 + 1, "%llu",
 	              (unsigned long long)f.handshaking);
-	for (int i = 0; i < FLOOD; i++)
-		ended += is_ended(flood[i]);
+	for (int tries = 0; tries < 1000 && ended <= FLOOD - 200; tries++) {
+		usleep(tries > 0 ? 10000 : 0); /* the last ones may not have been looked at */
+		for (int i = 0; i < FLOOD; i++)
+			has_ended[i] = has_ended[i] || is_ended(flood[i]);
+		ended = 0;
+		for (int i = 0; i < FLOOD; i++)
+			ended += has_ended[i];
+	}
 	cr_assert_gt(ended, FLOOD - 200);
+	for (int i = 0; i < SLOW; i++)
+		cr_assert_not(is_ended(slow[i]), "slow client %d, after it", i);
 	for (int i = 0; i < SLOW; i++) {
 		char status[13] = "";
 
@@ -453,7 +493,7 @@ Test(websocket_limits, two_thousand_half_open_handshakes_do_not_stop_a_new_clien
 		peer_expect(fd, PEER_FIN | WS_OP_BINARY, "in", 2);
 		close(fd);
 	}
-	cr_assert_lt(now_s() - began, 5);
+	cr_assert_lt(now_s() - began, 15);
 	websocket_figures(&f);
 	cr_assert_leq(f.handshaking, 256);
 	cr_assert_geq(f.established, 50);

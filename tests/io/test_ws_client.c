@@ -84,6 +84,15 @@ static void settle(void)
 		ws_client_loop_turn(loop, ws_client_now_ns() + SECOND_NS / 500);
 }
 
+/* A busy kernel may take longer to carry bytes from one socket to the other. */
+static bool comes(const int *count, int n)
+{
+	settle();
+	for (int i = 0; i < 5000 && *count < n; i++)
+		ws_client_loop_turn(loop, ws_client_now_ns() + SECOND_NS / 500);
+	return *count == n;
+}
+
 static void set_up(void)
 {
 	const struct ws_client_loop_conf conf = { .connections = 4, .seed = 7 };
@@ -125,6 +134,17 @@ static size_t from_client(uint8_t *to, size_t size)
 	return got > 0 ? (size_t)got : 0;
 }
 
+/* The same, after turns, when some are to come. */
+static size_t hear_client(uint8_t *to, size_t size)
+{
+	size_t got = 0;
+
+	settle();
+	for (int i = 0; i < 5000 && (got = from_client(to, size)) == 0; i++)
+		ws_client_loop_turn(loop, ws_client_now_ns() + SECOND_NS / 500);
+	return got;
+}
+
 static void to_client(const void *data, size_t len)
 {
 	cr_assert(send(peer, data, len, MSG_NOSIGNAL) == (ssize_t)len);
@@ -140,8 +160,7 @@ static void start_upgrade(char *request, size_t size)
 	settle();
 	peer = accept(listener, NULL, NULL);
 	setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	settle();
-	len = from_client((uint8_t *)request, size - 1);
+	len = hear_client((uint8_t *)request, size - 1);
 	request[len] = '\0';
 	cr_assert(strstr(request, "\r\n\r\n") != NULL);
 }
@@ -166,8 +185,7 @@ static void open_connection(void)
 
 	start_upgrade(request, sizeof(request));
 	to_client(answer, answer_for(request, answer, sizeof(answer)));
-	settle();
-	cr_assert(eq(int, seen.opened, 1));
+	cr_assert(comes(&seen.opened, 1));
 }
 
 /* Reads one masked frame at data.  Returns its length and leaves the payload unmasked. */
@@ -291,7 +309,7 @@ Test(ws_client, upgrades_also_when_the_answer_comes_byte_by_byte)
 		to_client(answer + i, 1);
 		ws_client_loop_turn(loop, ws_client_now_ns() + SECOND_NS);
 	}
-	cr_assert(eq(int, seen.opened, 1));
+	cr_assert(comes(&seen.opened, 1));
 }
 
 Test(ws_client, takes_a_frame_that_comes_with_the_answer)
@@ -304,9 +322,8 @@ Test(ws_client, takes_a_frame_that_comes_with_the_answer)
 	len = answer_for(request, answer, sizeof(answer));
 	memcpy(answer + len, "\x82\x02hi", 4);
 	to_client(answer, len + 4);
-	settle();
-	cr_assert(eq(int, seen.opened, 1));
-	cr_assert(eq(int, seen.messages, 1));
+	cr_assert(comes(&seen.opened, 1));
+	cr_assert(comes(&seen.messages, 1));
 	cr_assert(eq(int, memcmp(seen.bytes, "hi", 2), 0));
 }
 
@@ -318,8 +335,7 @@ Test(ws_client, ends_when_the_upgrade_is_refused)
 
 	start_upgrade(request, sizeof(request));
 	to_client(answer, sizeof(answer) - 1);
-	settle();
-	cr_assert(eq(int, seen.ended, 1));
+	cr_assert(comes(&seen.ended, 1));
 	cr_assert(eq(int, (int)seen.end.kind, WS_CLIENT_END_HTTP));
 	cr_assert(eq(int, seen.end.http_status, 503));
 	cr_assert(strstr(seen.end.text, "503 Service Unavailable") != NULL);
@@ -337,7 +353,7 @@ Test(ws_client, ends_when_the_accept_key_is_wrong)
 	to_client(answer, len);
 	settle();
 	cr_assert(eq(int, seen.opened, 0));
-	cr_assert(eq(int, seen.ended, 1));
+	cr_assert(comes(&seen.ended, 1));
 	cr_assert(eq(int, (int)seen.end.kind, WS_CLIENT_END_HTTP));
 }
 
@@ -355,8 +371,7 @@ Test(ws_client, sends_a_turns_frames_in_one_write_each_masked_anew)
 	ws_client_send(seen.conn, WS_CLIENT_TEXT, "first message", 13);
 	cr_assert(eq(sz, from_client(bytes, sizeof(bytes)), 0),
 	          "nothing leaves before the turn");
-	settle();
-	got = from_client(bytes, sizeof(bytes));
+	got = hear_client(bytes, sizeof(bytes));
 	cr_assert(eq(sz, got, 2 * (6 + 13)), "one segment");
 	cr_assert(ne(int, memcmp(bytes + 2, bytes + 21, 4), 0), "masks differ");
 	cr_assert(ne(int, memcmp(bytes + 6, "first message", 13), 0), "masked");
@@ -414,8 +429,7 @@ Test(ws_client, takes_frames_cut_at_any_byte)
 		settle();
 		cr_assert(eq(int, seen.messages, (int)cut - 1), "half a frame is no message");
 		to_client(bytes + cut, len - cut);
-		settle();
-		cr_assert(eq(int, seen.messages, (int)cut));
+		cr_assert(comes(&seen.messages, (int)cut));
 		cr_assert(eq(sz, seen.len, 200));
 	}
 }
@@ -435,12 +449,10 @@ Test(ws_client, takes_many_frames_of_one_read_and_the_beginning_of_the_next)
 	       "012",
 	       5);
 	to_client(bytes, len + 5);
-	settle();
-	cr_assert(eq(int, seen.messages, 1000));
+	cr_assert(comes(&seen.messages, 1000));
 	cr_assert(eq(int, memcmp(seen.bytes, "0000000999", 10), 0));
 	to_client("3456789", 7);
-	settle();
-	cr_assert(eq(int, seen.messages, 1001));
+	cr_assert(comes(&seen.messages, 1001));
 	cr_assert(eq(int, memcmp(seen.bytes, "0123456789", 10), 0));
 }
 
@@ -461,12 +473,11 @@ Test(ws_client, joins_fragments_and_answers_the_ping_between_them)
 	          "\x80\x02"
 	          "ef",
 	          16);
-	settle();
-	cr_assert(eq(int, seen.messages, 1));
+	cr_assert(comes(&seen.messages, 1));
 	cr_assert(eq(sz, seen.len, 6));
 	cr_assert(eq(int, (int)seen.op, WS_CLIENT_TEXT));
 	cr_assert(eq(int, memcmp(seen.bytes, "abcdef", 6), 0));
-	unmask(bytes, from_client(bytes, sizeof(bytes)), &op, &payload, &len);
+	unmask(bytes, hear_client(bytes, sizeof(bytes)), &op, &payload, &len);
 	cr_assert(eq(u8, op, WS_CLIENT_PONG));
 	cr_assert(eq(sz, len, 2));
 	cr_assert(eq(int, memcmp(payload, "pp", 2), 0));
@@ -476,8 +487,7 @@ Test(ws_client, reports_pongs)
 {
 	open_connection();
 	to_client("\x8a\x00", 2);
-	settle();
-	cr_assert(eq(int, seen.pongs, 1));
+	cr_assert(comes(&seen.pongs, 1));
 	cr_assert(eq(int, seen.messages, 0));
 }
 
@@ -485,8 +495,7 @@ Test(ws_client, ends_on_fragments_out_of_order)
 {
 	open_connection();
 	to_client("\x80\x01x", 3); /* a continuation of nothing */
-	settle();
-	cr_assert(eq(int, seen.ended, 1));
+	cr_assert(comes(&seen.ended, 1));
 	cr_assert(eq(int, (int)seen.end.kind, WS_CLIENT_END_PROTOCOL));
 }
 
@@ -499,13 +508,12 @@ Test(ws_client, returns_the_servers_close_frame_and_reports_its_code)
 
 	open_connection();
 	to_client("\x82\x01x\x88\x09\x03\xf4restart", 14);
-	settle();
-	cr_assert(eq(int, seen.messages, 1));
-	cr_assert(eq(int, seen.ended, 1));
+	cr_assert(comes(&seen.messages, 1));
+	cr_assert(comes(&seen.ended, 1));
 	cr_assert(eq(int, (int)seen.end.kind, WS_CLIENT_END_CLOSED));
 	cr_assert(eq(u16, seen.end.code, 1012));
 	cr_assert(strstr(seen.end.text, "restart") != NULL);
-	len = from_client(bytes, sizeof(bytes));
+	len = hear_client(bytes, sizeof(bytes));
 	cr_assert(eq(sz, len, 8));
 	cr_assert(eq(u8, bytes[0], 0x88));
 	unmask(bytes, len, &op, &payload, &len);
@@ -519,15 +527,13 @@ Test(ws_client, waits_for_the_answer_to_its_own_close_frame)
 	open_connection();
 	ws_client_close(seen.conn, 1000);
 	ws_client_send(seen.conn, WS_CLIENT_BINARY, "late", 4);
-	settle();
-	cr_assert(eq(sz, from_client(bytes, sizeof(bytes)), 8),
+	cr_assert(eq(sz, hear_client(bytes, sizeof(bytes)), 8),
 	          "the close frame and nothing else");
 	cr_assert(eq(int, seen.ended, 0));
 	to_client("\x82\x01x", 3); /* was under way */
 	to_client("\x88\x02\x03\xe8", 4);
-	settle();
-	cr_assert(eq(int, seen.messages, 1));
-	cr_assert(eq(int, seen.ended, 1));
+	cr_assert(comes(&seen.messages, 1));
+	cr_assert(comes(&seen.ended, 1));
 	cr_assert(eq(u16, seen.end.code, 1000));
 }
 
@@ -536,8 +542,7 @@ Test(ws_client, reports_a_connection_that_breaks)
 	open_connection();
 	to_client("\x82\x7e\x01", 3); /* half a header */
 	shutdown(peer, SHUT_WR);
-	settle();
-	cr_assert(eq(int, seen.ended, 1));
+	cr_assert(comes(&seen.ended, 1));
 	cr_assert(eq(int, (int)seen.end.kind, WS_CLIENT_END_BROKEN));
 }
 
@@ -546,7 +551,6 @@ Test(ws_client, takes_nothing_more_after_a_drop_inside_the_handler)
 	open_connection();
 	seen.drop_at_message = true;
 	to_client("\x82\x01x\x82\x01y\x88\x00", 8);
-	settle();
-	cr_assert(eq(int, seen.messages, 1));
+	cr_assert(comes(&seen.messages, 1));
 	cr_assert(eq(int, seen.ended, 0), "the owner knows");
 }

@@ -186,6 +186,7 @@ Test(config, secrets_that_are_short_or_an_example_are_refused_and_never_printed)
 		"abcabcabcabcabcabcabcabcabcabcabcabc",
 		"0123456789abcdef0123456789abcdef0123456789abcdef",
 		"Zr2Lw0Xv",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabcb",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

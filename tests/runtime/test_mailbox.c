@@ -17,7 +17,7 @@ static bool wait_until(const _Atomic int *value, int at_least)
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };
 
-	for (int i = 0; i < 4000 && atomic_load(value) < at_least; i++)
+	for (int i = 0; i < 20000 && atomic_load(value) < at_least; i++)
 		nanosleep(&ms, NULL);
 	return atomic_load(value) >= at_least;
 }
@@ -91,7 +91,7 @@ static const struct cx_actor_type parent = { .name = "parent",
 	                                     .handlers = parent_handlers,
 	                                     .handler_count = CX_COUNTOF(parent_handlers) };
 
-Test(mailbox, a_stop_drained_behind_the_failing_message_still_ends_the_actor, .timeout = 10)
+Test(mailbox, a_stop_drained_behind_the_failing_message_still_ends_the_actor, .timeout = 30)
 {
 	struct cx_runtime *rt = boot(NULL);
 
@@ -163,7 +163,7 @@ static void poll_with_callback(void *loop, int timeout_ms)
 		cx__loop_ops.poll(loop, timeout_ms);
 }
 
-Test(mailbox, an_actor_ended_by_a_callback_while_queued_is_not_queued_twice, .timeout = 10)
+Test(mailbox, an_actor_ended_by_a_callback_while_queued_is_not_queued_twice, .timeout = 30)
 {
 	struct cx_loop_ops ops = cx__loop_ops;
 	struct cx_runtime *rt;
@@ -227,7 +227,7 @@ static const struct cx_actor_type pusher = { .name = "pusher",
 	                                     .handlers = pusher_handlers,
 	                                     .handler_count = 1 };
 
-Test(mailbox, a_message_to_oneself_waits_for_the_turns_of_others, .timeout = 10)
+Test(mailbox, a_message_to_oneself_waits_for_the_turns_of_others, .timeout = 30)
 {
 	struct cx_runtime *rt = boot(NULL);
 	struct cx_ref p;

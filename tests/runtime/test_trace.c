@@ -29,7 +29,7 @@ static void sleep_ms(long ms)
 
 static void wait_handled(uint32_t type, int n)
 {
-	for (int i = 0; i < 4000 && atomic_load(&handled[type]) < n; i++)
+	for (int i = 0; i < 20000 && atomic_load(&handled[type]) < n; i++)
 		sleep_ms(1);
 	cr_assert_geq(atomic_load(&handled[type]), n);
 }
@@ -46,7 +46,7 @@ static void ask_second(struct cx_ctx *ctx)
 	uint64_t corr;
 
 	cr_assert_eq(
-		cx_ask(ctx, second, cx_msg_new(ctx, ASK, sizeof(struct cx_msg)), 1000, &corr),
+		cx_ask(ctx, second, cx_msg_new(ctx, ASK, sizeof(struct cx_msg)), 20000, &corr),
 		CX_OK);
 }
 
@@ -168,7 +168,7 @@ static const char *complete(const char *text, const char *message, const char *k
 	return strstr(text, what);
 }
 
-TestSuite(trace, .timeout = 10);
+TestSuite(trace, .timeout = 60);
 
 Test(trace, follows_asks_answers_offload_and_the_end_of_the_batch)
 {

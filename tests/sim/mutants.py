@@ -63,7 +63,7 @@ MUTANTS = [
      "\tif (m->next > cur->sent)\n\t\tcur->sent = m->next;",
      "\tif (m->next + 1 > cur->sent)\n\t\tcur->sent = m->next + 1;", 50),
     ("the tick does not read on after a lost push", "src/actors/connection.c",
-     "\t\tcursor_look(ctx, c);\n\t\tsession_look(ctx, c);\n", "\t\tsession_look(ctx, c);\n", 200),
+     "\t\tcursor_tick(ctx, c);\n\t\tsession_look(ctx, c);\n", "\t\tsession_look(ctx, c);\n", 200),
     ("the mailbox is not turned round", "src/runtime/mailbox.c",
      "\t\tmsg->link = first;\n\t\tfirst = msg;\n",
      "\t\tif (first != NULL && first->link == NULL) {\n\t\t\tfirst->link = msg;\n\t\t\tmsg->link = NULL;\n"

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 # Up, down, status; crashes of each service; what others may do to ports and pid files.
 
-produce() { timeout 20 kcat -b "$KAFKA_BROKERS" -t "$KAFKA_TOPIC" -P -X acks=all <<<"$1"; }
+produce() { timeout 60 kcat -b "$KAFKA_BROKERS" -t "$KAFKA_TOPIC" -P -X acks=all <<<"$1"; }
 # All records from the start, since this is about what the broker kept.
-consumed() { timeout 30 kcat -b "$KAFKA_BROKERS" -t "$KAFKA_TOPIC" -C -o beginning -e -q | grep -qx "$1"; }
+consumed() { timeout 60 kcat -b "$KAFKA_BROKERS" -t "$KAFKA_TOPIC" -C -o beginning -e -q | grep -qx "$1"; }
 group_consumed()
 {
-	timeout 40 kcat -b "$KAFKA_BROKERS" -G "$KAFKA_CONSUMER_GROUP" -X auto.offset.reset=earliest -c 1 -q "$KAFKA_TOPIC" |
+	timeout 90 kcat -b "$KAFKA_BROKERS" -G "$KAFKA_CONSUMER_GROUP" -X auto.offset.reset=earliest -c 1 -q "$KAFKA_TOPIC" |
 		grep -qx "$1"
 }
 topics()
 {
 	local list topic
-	list=$(timeout 20 kcat -b "$KAFKA_BROKERS" -L)
+	list=$(timeout 60 kcat -b "$KAFKA_BROKERS" -L)
 	for topic in "$KAFKA_TOPIC" "$KAFKA_TOPIC-delivery-ack" "$KAFKA_TOPIC-dead-letter"; do
 		grep -qF "topic \"$topic\" with 6 partitions" <<<"$list" || { echo "$list"; return 1; }
 	done
@@ -125,7 +125,8 @@ check 'down of nothing is no error' stack down "$D"
 check 'an unknown service is refused' exits 2 stack up --only mysql "$D"
 check 'a missing program is named with its package' says 'install the package redis-server' without redis-server
 check 'a missing java exits with 69' without java
-check 'Kafka that cannot be fetched exits with 69, the others run' says 'mvn could not fetch it' with_mvn 'exit 1'
+check 'Kafka that cannot be fetched exits with 69, the others run' says 'mvn could not fetch it in three tries' with_mvn 'echo >>"$0.tries"; exit 1'
+check 'it was tried three times' test "$(wc -l <"$work/stub/mvn.tries")" = 3
 check 'Kafka jars that are not the pinned ones are refused' says 'not those of ops/kafka/jars.sha256' with_mvn 'echo x >"$to/x.jar"'
 check 'both leave nothing behind' with_mvn 'exit 1'
 check 'two ups at once make one stack' together

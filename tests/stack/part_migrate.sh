@@ -24,7 +24,7 @@ in_database()
 	"$@"
 }
 
-migrate() { timeout 60 "$build/construct" migrate "$@"; }
+migrate() { timeout 120 "$build/construct" migrate "$@"; }
 base=$(cd migrations && ls | head -n 1)
 
 fresh()

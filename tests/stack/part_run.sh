@@ -28,7 +28,7 @@ write_env()
 value() { sed -n "s/^$1=//p" "$run_env"; }
 
 # No variable of ours but what .env says.
-clean=(env -i PATH="$PATH" HOME="$HOME" ENV_FILE="$run_env" BUILD="$build")
+clean=(env -i PATH="$PATH" HOME="${HOME:-$work}" ENV_FILE="$run_env" BUILD="$build")
 mk() { timeout "${RUN_TIMEOUT:-120}" "${clean[@]}" make --no-print-directory "$@"; }
 
 complete() { not mk check-config ROLE=server && mk secrets-generate && for r in server gateway worker; do mk check-config ROLE=$r || return; done; }
@@ -36,13 +36,13 @@ complete() { not mk check-config ROLE=server && mk secrets-generate && for r in 
 run_role()
 {
 	local role=$1
-	"${clean[@]}" make --no-print-directory "run-$role" >"$run_dir/$role.log" 2>&1 </dev/null &
+	setsid "${clean[@]}" make --no-print-directory "run-$role" >"$run_dir/$role.log" 2>&1 </dev/null &
 	running[$role]=$!
 }
 
 is_ready() # ROLE PORT
 {
-	local until=$((SECONDS + 60)) answer=
+	local until=$((SECONDS + 120)) answer=
 	until grep -q '"ready"' <<<"$answer"; do
 		[ $SECONDS -lt $until ] && kill -0 "${running[$1]}" || { echo "$answer"; tail -n 5 "$run_dir/$1.log"; return 1; }
 		answer=$({ exec 3<>"/dev/tcp/127.0.0.1/$2" && printf 'GET /health/ready HTTP/1.0\r\n\r\n' >&3 && cat <&3; } 2>/dev/null)
@@ -50,16 +50,21 @@ is_ready() # ROLE PORT
 	done
 }
 
-only_here() # PORT: on the loopback and nowhere else
+only_here() # PORT: on the loopback and nowhere else; both tables, since the second is not there without IPv6
 {
-	[ "$(ss -Hltn "sport = :$1" | awk '{ print $4 }' | sort -u)" = "127.0.0.1:$1" ] || { ss -Hltn "sport = :$1"; return 1; }
+	local hex found
+	hex=$(printf '%04X' "$1")
+	found=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
+		awk -v p=":$hex" '$4 == "0A" && substr($2, length($2) - 4) == p { print $2 }' | sort -u)
+	[ "$found" = "0100007F:$hex" ] || { echo "listens on: $found"; return 1; }
 }
 
-# make hands the signal on and goes; the role drains first.  A second signal would end the drain.
+# To the whole group, as a service manager does it: the role gets it, and once more from make, which
+# hands it on and goes.  The role drains all the same.
 stops()
 {
-	local until=$((SECONDS + 60))
-	kill -TERM "${running[$1]}" || return
+	local until=$((SECONDS + 120))
+	kill -TERM -- "-${running[$1]}" || return
 	unset "running[$1]"
 	until grep -q 'relay.stopped' "$run_dir/$1.log"; do
 		[ $SECONDS -lt $until ] && ! grep -q 'relay.killed' "$run_dir/$1.log" || { tail -n 5 "$run_dir/$1.log"; return 1; }
@@ -76,5 +81,5 @@ check 'make run-gateway: ready' is_ready gateway $(($(value GATEWAY_PORT) + 1))
 check 'make run-worker: ready' is_ready worker $(($(value GATEWAY_PORT) + 2))
 check 'make run-server: ready' is_ready server "$(value PORT)"
 check 'the gateway listens on this machine only' only_here "$(value GATEWAY_PORT)"
-check 'a probe crosses all three' timeout 60 "$build/construct" probe "ws://127.0.0.1:$(value PORT)"
+check 'a probe crosses all three' timeout 90 "$build/construct" probe "ws://127.0.0.1:$(value PORT)"
 for role in server worker gateway; do check "run-$role ends by SIGTERM" stops $role; done

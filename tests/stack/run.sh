@@ -17,7 +17,7 @@ D=$work/stack
 passed=0 failed=0
 declare -A running=() # processes of a part
 
-stack() { timeout -k 5 "${STACK_TIMEOUT:-150}" ops/stack.sh "$@"; }
+stack() { timeout -k 5 "${STACK_TIMEOUT:-300}" ops/stack.sh "$@"; }
 end()
 {
 	[ ${#running[@]} = 0 ] || { kill "${running[@]}"; wait "${running[@]}"; } 2>/dev/null
@@ -64,8 +64,8 @@ not() { ! "$@"; }
 
 pid() { cut -d' ' -f1 "$D/$1.pid"; }
 port() { cat "$D/ports/$1"; }
-sql() { timeout 20 psql -XAtq -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "$1"; }
-redis() { timeout 20 redis-cli --no-auth-warning -u "$REDIS_URL" "$@"; }
+sql() { timeout 60 psql -XAtq -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "$1"; }
+redis() { timeout 60 redis-cli --no-auth-warning -u "$REDIS_URL" "$@"; }
 query() { [ "$(sql "$1")" = "$2" ]; }
 redis_gives() { local want=$1; shift; [ "$(redis "$@")" = "$want" ]; }
 

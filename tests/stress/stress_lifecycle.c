@@ -203,7 +203,7 @@ static const struct cx_actor_type fragile_type = {
 
 static void wait_for_quiet(void)
 {
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < 30000; i++) {
 		if (counted.answered + counted.gone + counted.late == counted.asked)
 			return;
 		stress_sleep_ms(1);
@@ -265,7 +265,7 @@ static void run(unsigned workers, unsigned ms)
 	atomic_store(&counted.stop, 1);
 	wait_for_quiet();
 	for (int i = 0;
-	     i < 5000 && (counted.survived < sent || counted.starts <= counted.breaks); i++)
+	     i < 30000 && (counted.survived < sent || counted.starts <= counted.breaks); i++)
 		stress_sleep_ms(1); /* the last break's backoff too */
 	cx_runtime_stop(rt);
 	cx_runtime_free(rt);

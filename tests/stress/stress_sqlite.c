@@ -280,6 +280,7 @@ static void run(struct sqlite_settings *settings, unsigned ms)
 	struct cx_runtime *rt;
 	struct cx_ref ref;
 	uint64_t i;
+	struct sqlite_figures before, after;
 	unsigned waited;
 
 	must(cx_runtime_new(&conf, &rt), "new");
@@ -298,7 +299,15 @@ static void run(struct sqlite_settings *settings, unsigned ms)
 			break;
 		stress_sleep_ms(10);
 	}
-	stress_sleep_ms(500); /* the last receipts done and deletions */
+	sqlite_figures(&after);
+	for (waited = 0; waited < 30000;
+	     waited += 1000) { /* the last receipts done and deletions */
+		before = after;
+		stress_sleep_ms(1000);
+		sqlite_figures(&after);
+		if (after.records == before.records)
+			break;
+	}
 	cx_runtime_stop(rt);
 	cx_runtime_free(rt);
 }

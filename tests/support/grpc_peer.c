@@ -18,7 +18,7 @@
 
 void grpc_peer_connect(struct grpc_peer *p, uint16_t port)
 {
-	const struct timeval limit = { .tv_sec = 10 };
+	const struct timeval limit = { .tv_sec = 20 };
 	const struct sockaddr_in addr = {
 		.sin_family = AF_INET,
 		.sin_port = htons(port),
@@ -282,7 +282,7 @@ void grpc_peer_expect(struct grpc_peer *p, uint32_t id, enum grpc_status status)
 
 bool grpc_peer_wait(bool (*figure)(const struct grpc_server_figures *f))
 {
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 2000; i++) {
 		struct grpc_server_figures f;
 
 		grpc_server_figures(&f);

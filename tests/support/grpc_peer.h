@@ -47,7 +47,7 @@ struct grpc_answer {
 	size_t body_len;
 };
 
-/* TCP, preface and SETTINGS; or TCP alone.  Reads give up after 10 s. */
+/* TCP, preface and SETTINGS; or TCP alone.  Reads give up after 20 s. */
 void grpc_peer_open(struct grpc_peer *p, uint16_t port);
 void grpc_peer_connect(struct grpc_peer *p, uint16_t port);
 void grpc_peer_close(struct grpc_peer *p);
@@ -75,7 +75,7 @@ void grpc_peer_answer(struct grpc_peer *p, uint32_t id, struct grpc_answer *answ
 /* The same, and checks the status and frees. */
 void grpc_peer_expect(struct grpc_peer *p, uint32_t id, enum grpc_status status);
 
-/* Wait until figure() is true, at most 5 s. */
+/* Wait until figure() is true, at most 20 s. */
 bool grpc_peer_wait(bool (*figure)(const struct grpc_server_figures *f));
 
 #endif

@@ -214,6 +214,7 @@ void partition_bench_start(struct partition_bench *b)
 	             CX_OK);
 	cr_assert_eq(cx_runtime_start(b->rt), CX_OK);
 	partition_bench_next(REDIS_SUBSCRIBED);
+	partition_bench_subscribed(b);
 }
 
 void partition_bench_end(struct partition_bench *b)
@@ -360,6 +361,11 @@ void partition_bench_route(struct partition_bench *b, const struct uuid *user,
 void partition_bench_subscribed(struct partition_bench *b)
 {
 	post(b, cx_post_new(REDIS_SUBSCRIBED, sizeof(struct redis_subscribed)));
+}
+
+void partition_bench_unsubscribed(struct partition_bench *b)
+{
+	post(b, cx_post_new(REDIS_UNSUBSCRIBED, sizeof(struct cx_msg)));
 }
 
 void partition_bench_rebuilt(struct partition_bench *b)

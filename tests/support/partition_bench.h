@@ -60,6 +60,7 @@ void partition_bench_records(struct partition_bench *b, int32_t p, uint32_t epoc
 void partition_bench_route(struct partition_bench *b, const struct uuid *user,
                            uint64_t instance, bool is_joined);
 void partition_bench_subscribed(struct partition_bench *b);
+void partition_bench_unsubscribed(struct partition_bench *b);
 void partition_bench_rebuilt(struct partition_bench *b);
 /* Words separated by blanks: the first value of the answer, valid until the next; "-" begins an
  * error, "nil". */

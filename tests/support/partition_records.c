@@ -43,7 +43,7 @@ struct cx_buf *partition_pack(const struct partition_record *records, uint32_t c
 	static char value[65536];
 	struct timespec now;
 	uint8_t *bytes = NULL;
-	size_t len = 0;
+	size_t len = 0, room = 0;
 	struct cx_buf *buf;
 
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -55,7 +55,11 @@ struct cx_buf *partition_pack(const struct partition_record *records, uint32_t c
 		k.value = r->value != NULL
 		                  ? wire_text(r->value)
 		                  : wire_slice(value, envelope_of(r, value, sizeof(value)));
-		bytes = realloc(bytes, len + kafka_record_size(&k));
+		if (len + kafka_record_size(&k) >
+		    room) { /* a sanitizer copies at each growth */
+			room = 2 * (len + kafka_record_size(&k));
+			bytes = realloc(bytes, room);
+		}
 		kafka_record_write(bytes + len, &k);
 		len += kafka_record_size(&k);
 	}

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/postgres_peer.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <grp.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,7 +13,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +23,7 @@
 #include <criterion/hooks.h>
 
 #include "io/postgres_migrations.h"
+#include "support/held_port.h"
 
 #define SESSIONS_MAX 256
 
@@ -117,19 +115,6 @@ static pid_t start(struct postgres_server *s, const char *program, char *const a
 	if (pid == 0)
 		become(s, program, argv);
 	return pid;
-}
-
-static void free_port(uint16_t *port)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET };
-	socklen_t len = sizeof(addr);
-	const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	cr_assert_eq(bind(fd, (struct sockaddr *)(void *)&addr, sizeof(addr)), 0);
-	cr_assert_eq(getsockname(fd, (struct sockaddr *)(void *)&addr, &len), 0);
-	*port = ntohs(addr.sin_port);
-	close(fd);
 }
 
 static void write_password(const char *path)
@@ -229,7 +214,7 @@ void postgres_server_prepare(struct postgres_server *s)
 	}
 	close(fd);
 	run_program(s, "/bin/cp", argv);
-	free_port(&s->port);
+	s->port = held_port();
 	snprintf(s->url, sizeof(s->url),
 	         "postgresql://relay:" POSTGRES_SERVER_PASSWORD "@127.0.0.1:%u/postgres",
 	         s->port);
@@ -240,7 +225,7 @@ static bool lets_in(const struct postgres_server *s)
 	return PQping(s->url) == PQPING_OK;
 }
 
-/* False: it ended at once (somebody took the port). */
+/* False: it ended at once. */
 static bool try_run(struct postgres_server *s)
 {
 	char data[96], port[8], program[200];
@@ -265,7 +250,7 @@ static bool try_run(struct postgres_server *s)
 		argv[n++] = (char *)(uintptr_t)s->args[i];
 	snprintf(program, sizeof(program), "%s/postgres", programs());
 	s->pid = start(s, program, argv);
-	for (int i = 0; i < 1500; i++) {
+	for (int i = 0; i < 3000; i++) {
 		if (lets_in(s))
 			return true;
 		if (waitpid(s->pid, NULL, WNOHANG) == s->pid)

@@ -111,6 +111,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(REDIS_CHANGED, struct redis_changed, on_event),
 	CX_ON(REDIS_PUSH, struct redis_push, on_event),
 	CX_ON(REDIS_SUBSCRIBED, struct redis_subscribed, on_event),
+	CX_ON(REDIS_UNSUBSCRIBED, struct cx_msg, on_event),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_event),
 };
 
@@ -296,7 +297,7 @@ bool redis_bench_wait(bool (*is_so)(const struct redis_figures *f, uint64_t n), 
 	struct timespec now, end;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += 10;
+	end.tv_sec += 20;
 	do {
 		redis_figures(&f);
 		if (is_so(&f, n))

@@ -15,6 +15,8 @@
 
 #include <criterion/criterion.h>
 
+#include "support/held_port.h"
+
 static int listen_anywhere(uint16_t *port)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET };
@@ -45,7 +47,7 @@ void redis_server_prepare(struct redis_server *s)
 {
 	snprintf(s->folder, sizeof(s->folder), "/tmp/redis_test_XXXXXX");
 	cr_assert_not_null(mkdtemp(s->folder));
-	close(listen_anywhere(&s->port));
+	s->port = held_port();
 }
 
 static void become_server(struct redis_server *s)
@@ -91,14 +93,14 @@ static void become_server(struct redis_server *s)
 	_exit(127);
 }
 
-/* False: it ended at once (somebody took the port). */
+/* False: it ended at once. */
 static bool try_run(struct redis_server *s)
 {
 	s->pid = fork();
 	cr_assert_geq(s->pid, 0);
 	if (s->pid == 0)
 		become_server(s);
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 3000; i++) {
 		if (can_connect(s->port))
 			return true;
 		if (waitpid(s->pid, NULL, WNOHANG) == s->pid)

@@ -99,7 +99,7 @@ enum cx_err redis_bench_try(struct redis_bench *b, unsigned probe, uint32_t time
 /* Ask and wait: the text of the answer, valid until the next. */
 const char *redis_bench_call(struct redis_bench *b, const char *words);
 
-/* Wait until the figures say so, at most 10 s. */
+/* Wait until the figures say so, at most 20 s. */
 bool redis_bench_wait(bool (*is_so)(const struct redis_figures *f, uint64_t n), uint64_t n);
 bool redis_is_connected(const struct redis_figures *f, uint64_t n);  /* n connections are up */
 bool redis_has_connected(const struct redis_figures *f, uint64_t n); /* n or more came up */

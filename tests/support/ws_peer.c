@@ -124,13 +124,13 @@ void ws_server_stop(struct ws_server *s)
 
 int peer_connect_from(uint16_t port, unsigned last_byte)
 {
-	const struct timeval limit = { .tv_sec = 10 };
+	const struct timeval limit = { .tv_sec = 20 };
 	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(port) };
 	struct sockaddr_in from = { .sin_family = AF_INET };
 	int fd;
 
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	for (int i = 0; i < 500; i++) { /* the workers may not listen yet */
+	for (int i = 0; i < 2000; i++) { /* the workers may not listen yet */
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		cr_assert_geq(fd, 0);
 		from.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + last_byte);
@@ -310,7 +310,7 @@ bool peer_wait(bool (*figure)(const struct websocket_figures *f))
 {
 	struct websocket_figures f;
 
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 2000; i++) {
 		websocket_figures(&f);
 		if (figure(&f))
 			return true;

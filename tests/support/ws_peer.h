@@ -32,7 +32,7 @@ void ws_server_stop(struct ws_server *s);
  * 405 with Allow for other methods.  Call before ws_server_start. */
 void ws_server_with_http(struct ws_server *s);
 
-/* A plain TCP connection; reads give up after 10 s. */
+/* A plain TCP connection; reads give up after 20 s. */
 int peer_connect(uint16_t port);
 /* The same from 127.0.0.last_byte. */
 int peer_connect_from(uint16_t port, unsigned last_byte);
@@ -61,7 +61,7 @@ struct peer_got peer_next(int fd);
 void peer_expect_close(int fd, uint16_t code);
 void peer_expect(int fd, uint8_t first, const void *payload, size_t len);
 
-/* Wait until figure() is true, at most 5 s. */
+/* Wait until figure() is true, at most 20 s. */
 bool peer_wait(bool (*figure)(const struct websocket_figures *f));
 
 #endif
