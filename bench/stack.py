@@ -15,13 +15,13 @@ import stack_memory
 import stack_report
 from benchlib import ROOT, CannotRun, Series, busy_percent, generator, machine, raise_fd_limit, \
     run_tsv, say
+from stack_report import PERCENTILES
 from stack_roles import BACKENDS, ROLES, Relay, Stack
 
 SIZE = 256
 CLOSED = {"64x16": (64, 16), "256x1": (256, 1)}
 TARGET_PER_S, TARGET_SHARE, TARGET_CPU_US = 25000, 0.4, 40
 TARGET_P99_MS, TARGET_P99_FLOORS, TARGET_P50_MS = 25, 1.5, 4
-PERCENTILES = ("p50", "p99", "p999")
 PARTS = ("saturation", "open", "slow", "redis", "memory")
 
 

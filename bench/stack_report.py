@@ -14,9 +14,9 @@ def cell(lines, name):
     return series.text(0 if series.median >= 1000 else 2)
 
 
-def load(report, part, title, loads, out):
+def load(report, part, loads, out):
     """A table of relay and floor side by side, one pair of columns for each load."""
-    report.section(part, title, ["", *(f"{who}, {name}" for name in loads
+    report.section(part, "", ["", *(f"{who}, {name}" for name in loads
                                        for who in ("relay", "floor"))])
     columns = [out[name][who] for name in loads for who in ("relay", "floor")]
     report.row(part, "messages/s", *(cell(c, "messages/s") for c in columns))
@@ -69,10 +69,10 @@ def write(out, opt, measured):
     report = Report()
     closed = [name for name in ("64x16", "256x1") if name in out]
     if closed:
-        load(report, "stack-saturation", "", closed, out)
+        load(report, "stack-saturation", closed, out)
     for name in ("open", "slow"):
         if name in out:
-            load(report, f"stack-{name}", "", [name], out)
+            load(report, f"stack-{name}", [name], out)
             report.note(f"stack-{name}", f"At {out[name]['rate']:,} messages/s.")
     if "commands" in out:
         redis(report, out)

@@ -83,10 +83,10 @@ void cursor_start(struct cx_ctx *ctx, struct connection *c, enum cursor_begin be
 {
 	enum cx_err err;
 
-	if (begin == CURSOR_ANEW)
+	if (begin == CURSOR_ANEW) {
 		cursor_drop_all(c);
-	if (begin == CURSOR_ANEW)
 		c->cursor = (struct cursor){ .window = c->cursor.window };
+	}
 	c->cursor.is_read_owed = true;
 	c->cursor.looked_ms = cx_now_ms(ctx);
 	c->cursor.confirming = 0;

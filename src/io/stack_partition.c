@@ -275,8 +275,7 @@ static void on_subscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *
 
 	(void)ctx;
 	(void)msg;
-	s->hears_routes = true;
-	stack_routes_cache_clear(&s->routes);
+	stack_routes_cache_hear(&s->routes, true);
 }
 
 /* Who joins and leaves now is not heard: each batch reads the routes that it needs. */
@@ -286,8 +285,7 @@ static void on_unsubscribed(struct cx_ctx *ctx, void *state, const struct cx_msg
 
 	(void)ctx;
 	(void)msg;
-	s->hears_routes = false;
-	stack_routes_cache_clear(&s->routes);
+	stack_routes_cache_hear(&s->routes, false);
 }
 
 static void on_rebuilt(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)

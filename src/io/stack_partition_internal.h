@@ -134,7 +134,6 @@ struct stack_partition {
 	struct stack_work *free;
 	struct stack_users users;
 	struct stack_routes_cache routes;
-	bool hears_routes; /* else what is read is true for that moment only: it is not kept */
 	struct stack_push push;
 	struct redis_batch redis;
 	struct cx_timer timer;

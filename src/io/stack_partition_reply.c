@@ -27,9 +27,8 @@ static void take_routes(struct answer *a, struct redis_walk *walk)
 		for (uint32_t n = 0; v.kind == REDIS_ARRAY && n < v.count; n++)
 			if (redis_walk_next(walk, &field) && field.kind == REDIS_STRING)
 				stack_routes_add_field(routes, field.text);
-		if (a->s->hears_routes)
-			stack_routes_cache_put(&a->s->routes, &a->w->lookups[i], routes,
-			                       a->w->routes_asked, a->now_ms);
+		stack_routes_cache_put(&a->s->routes, &a->w->lookups[i], routes,
+		                       a->w->routes_asked, a->now_ms);
 	}
 	stack_partition_count(&a->s->figures->lookups, a->w->lookup_count);
 }

@@ -314,8 +314,7 @@ static void on_subscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *
 
 	(void)ctx;
 	(void)msg;
-	s->hears_routes = true;
-	stack_routes_cache_clear(&s->routes);
+	stack_routes_cache_hear(&s->routes, true);
 }
 
 /* As in stack_partition: who joins and leaves now is not heard, so no route is kept. */
@@ -325,8 +324,7 @@ static void on_unsubscribed(struct cx_ctx *ctx, void *state, const struct cx_msg
 
 	(void)ctx;
 	(void)msg;
-	s->hears_routes = false;
-	stack_routes_cache_clear(&s->routes);
+	stack_routes_cache_hear(&s->routes, false);
 }
 
 static void batch_end(struct cx_ctx *ctx, void *state)

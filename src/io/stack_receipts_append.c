@@ -296,9 +296,8 @@ static void take_routes(struct stack_receipts *s, const struct rcpt_job *job,
 		for (uint32_t n = 0; v.kind == REDIS_ARRAY && n < v.count; n++)
 			if (redis_walk_next(walk, &field) && field.kind == REDIS_STRING)
 				(void)stack_routes_add_field(routes, field.text);
-		if (s->hears_routes)
-			stack_routes_cache_put(&s->routes, &g->sender, routes,
-			                       job->routes_asked, now_ms);
+		stack_routes_cache_put(&s->routes, &g->sender, routes, job->routes_asked,
+		                       now_ms);
 		rcpt_count(&s->figures->lookups, 1);
 	}
 }

@@ -106,7 +106,6 @@ struct stack_receipts {
 	struct stack_push push;
 	struct stack_users users; /* last_id: the last that was seen */
 	struct stack_routes_cache routes;
-	bool hears_routes;                       /* else no route is kept */
 	struct stack_routes found[RCPT_JOB_MAX]; /* by group, of the answer that is read */
 	struct rcpt_call *call;
 	struct redis_batch batch;

@@ -135,6 +135,12 @@ void stack_routes_cache_clear(struct stack_routes_cache *c)
 	c->floor = ++c->time;
 }
 
+void stack_routes_cache_hear(struct stack_routes_cache *c, bool is_hearing)
+{
+	c->is_hearing = is_hearing;
+	stack_routes_cache_clear(c);
+}
+
 void stack_routes_cache_free(struct stack_routes_cache *c)
 {
 	stack_routes_cache_clear(c);
@@ -169,7 +175,7 @@ void stack_routes_cache_put(struct stack_routes_cache *c, const struct uuid *use
 {
 	struct stack_routes_entry *e;
 
-	if (is_outdated(c, user, asked))
+	if (!c->is_hearing || is_outdated(c, user, asked))
 		return; /* inv. 2 */
 	e = make(c, user);
 	e->routes = *routes;

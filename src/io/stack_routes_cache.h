@@ -37,6 +37,7 @@ struct stack_routes_cache {
 	uint64_t life_ms;
 	uint64_t time;                         /* counts what was heard */
 	uint64_t floor;                        /* lookups from before are not kept */
+	bool is_hearing;                       /* else no answer is kept */
 	struct uuid heard[STACK_ROUTES_HEARD]; /* about whom, the last ones, by time */
 };
 
@@ -57,6 +58,9 @@ void stack_routes_cache_joined(struct stack_routes_cache *c, const struct uuid *
                                uint64_t instance);
 void stack_routes_cache_left(struct stack_routes_cache *c, const struct uuid *user,
                              uint64_t instance);
+/* Whether joins and leaves are heard from now on: before it is said, and while they are not, what is read
+ * is true for that moment only and is not kept.  Forgets all, either way. */
+void stack_routes_cache_hear(struct stack_routes_cache *c, bool is_hearing);
 /* Something may have been missed: nothing is known. */
 void stack_routes_cache_clear(struct stack_routes_cache *c);
 

@@ -36,6 +36,7 @@ Test(stack_routes_cache, keeps_no_more_than_its_cap_and_forgets_the_least_used)
 	struct stack_routes_cache c;
 
 	stack_routes_cache_init(&c, 100, 1000);
+	stack_routes_cache_hear(&c, true);
 	for (unsigned i = 0; i < 100; i++)
 		put(&c, i, 5, 0);
 	cr_assert_not_null(find(&c, 0, 1)); /* used again */
@@ -55,6 +56,7 @@ Test(stack_routes_cache, what_is_too_old_is_not_known_unless_asked_so)
 	struct stack_routes_cache c;
 
 	stack_routes_cache_init(&c, 10, 1000);
+	stack_routes_cache_hear(&c, true);
 	put(&c, 1, 5, 100);
 	cr_assert_not_null(find(&c, 1, 1099));
 	cr_assert_null(find(&c, 1, 1100));
@@ -68,6 +70,7 @@ Test(stack_routes_cache, follows_joins_and_leaves)
 	const struct uuid u = user(1);
 
 	stack_routes_cache_init(&c, 10, 1000);
+	stack_routes_cache_hear(&c, true);
 	put(&c, 1, 5, 0);
 	stack_routes_cache_joined(&c, &u, 6);
 	stack_routes_cache_joined(&c, &u, 6);
@@ -91,6 +94,7 @@ Test(stack_routes_cache, a_lookup_that_is_older_than_the_news_is_not_kept)
 	uint64_t asked;
 
 	stack_routes_cache_init(&c, 10, 1000);
+	stack_routes_cache_hear(&c, true);
 	asked = stack_routes_cache_now(&c);
 	stack_routes_cache_joined(&c, &u, 6);
 	stack_routes_cache_put(&c, &other, &nowhere, asked, 0);
@@ -142,4 +146,21 @@ Test(stack_routes_cache, users_are_forgotten_over_the_cap)
 	cr_assert_eq(stack_users_find(&s, &a)->last_id, 11);
 	stack_users_clear(&s);
 	cr_assert_null(stack_users_find(&s, &a));
+}
+
+Test(stack_routes_cache, keeps_nothing_while_nothing_is_heard)
+{
+	struct stack_routes_cache c;
+
+	stack_routes_cache_init(&c, 10, 1000);
+	put(&c, 1, 5, 0);
+	cr_assert_null(find(&c, 1, 1), "before it is said that anything is heard");
+	stack_routes_cache_hear(&c, true);
+	put(&c, 1, 5, 0);
+	cr_assert_not_null(find(&c, 1, 1));
+	stack_routes_cache_hear(&c, false);
+	cr_assert_null(find(&c, 1, 1));
+	put(&c, 1, 5, 0);
+	cr_assert_null(find(&c, 1, 1));
+	stack_routes_cache_free(&c);
 }
