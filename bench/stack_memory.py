@@ -45,7 +45,7 @@ def remembered_ids(redis, prefix):
                              {"bytes": used / ids, "each": ids / len(keys), "ids": ids})
     for each in (16, 128, 512, 1000, 10000):
         key = f"{prefix}fill"
-        redis.all([("HSET", key, secrets.token_bytes(8), secrets.token_bytes(8))
+        redis.all([("HSET", key, secrets.token_bytes(8), secrets.token_bytes(10))
                    for _ in range(each)])
         coding = redis.ask("OBJECT", "ENCODING", key).decode()
         size = redis.ask("MEMORY", "USAGE", key, "SAMPLES", 0)

@@ -181,6 +181,8 @@ static const struct field partition_fields[] = {
 	      "Partitions set back: Redis had less than was done."),
 	FIELD(struct stack_partition_figures, rewound, "delivery_rewound_total", "counter",
 	      "Offsets that they were set back."),
+	FIELD(struct stack_partition_figures, sweeps, "delivery_dedup_sweeps_total", "counter",
+	      "Buckets of remembered ids, looked through for old ones."),
 	FIELD(struct stack_partition_figures, acked, "delivery_acked_total", "counter",
 	      "Records read again and passed over: acknowledged before."),
 };

@@ -16,7 +16,7 @@
 #define AHEAD_MS 60000  /* clocks are not so far apart: a claim of then would stay for long */
 #define KEY_MS "120000" /* of the whole set, when nobody asks any more */
 #define WHO_BITS 10     /* of a score, a double: whole up to 2^53, so until the year 2248 */
-#define ASK_APPENDS_MAX 256 /* in one batch: at most three commands each */
+#define ASK_APPENDS_MAX 256 /* in one batch: at most two commands each */
 #define ASKED_MAX 1024      /* in all */
 #define ASK_TOGETHER 32     /* so many do not wait for the answer to those before them */
 #define NUMBER_MAX 24
@@ -96,21 +96,17 @@ static void add_length(struct cx_ctx *ctx, struct klog *s, struct klog_append *a
 	redis_batch_add(&s->batch, argv, 2);
 }
 
-static void add_remembered(struct cx_ctx *ctx, struct klog *s, const struct klog_append *a)
+static void add_remembered(struct klog *s, const struct klog_append *a)
 {
-	const int64_t g = stack_dedup_generation(cx_wall_ms(ctx), s->settings->dedup_window_ms);
 	char key[STACK_KEY_MAX];
+	const struct redis_arg remembered[] = {
+		REDIS_TEXT("HEXISTS"),
+		klog_arg(key, stack_key_dedup(key, s->settings->prefix,
+		                              stack_seen_bucket(&a->seen))),
+		{ stack_seen_field(&a->seen), STACK_SEEN_FIELD_LEN },
+	};
 
-	for (int64_t back = 0; back < 2; back++) {
-		const struct redis_arg remembered[] = {
-			REDIS_TEXT("HEXISTS"),
-			klog_arg(key,
-			         stack_key_dedup(key, s->settings->prefix, &a->seen, g - back)),
-			{ stack_seen_field(&a->seen), STACK_SEEN_FIELD_LEN },
-		};
-
-		redis_batch_add(&s->batch, remembered, 3);
-	}
+	redis_batch_add(&s->batch, remembered, 3);
 }
 
 static void add_clean(struct cx_ctx *ctx, struct klog *s, struct klog_question *q,
@@ -195,7 +191,7 @@ static void ask_claims(struct cx_ctx *ctx, struct klog *s)
 	add_clean(ctx, s, q, key);
 	add_claims(ctx, s, q, key);
 	for (struct klog_append *a = q->first; a != NULL; a = a->next) {
-		add_remembered(ctx, s, a);
+		add_remembered(s, a);
 		add_length(ctx, s, a);
 	}
 	err = redis_batch_send(ctx, s->conf.redis, &s->batch, KLOG_ASK_MS, &q->corr);
@@ -296,7 +292,7 @@ void klog_on_claims(struct cx_ctx *ctx, struct klog *s, struct klog_question *q,
                     struct redis_walk *walk)
 {
 	struct klog_append *a, *unclear = NULL, **last = &unclear;
-	struct redis_value claimed, length;
+	struct redis_value claimed, remembered, length;
 
 	for (int i = 0; i < 3 && q->cleans; i++)
 		(void)klog_next_value(walk);
@@ -306,12 +302,8 @@ void klog_on_claims(struct cx_ctx *ctx, struct klog *s, struct klog_question *q,
 	while ((a = q->first) != NULL) {
 		q->first = a->next;
 		a->next = NULL;
-		a->is_remembered = false;
-		for (int i = 0; i < 2; i++) {
-			const struct redis_value v = klog_next_value(walk);
-
-			a->is_remembered |= v.kind == REDIS_INTEGER && v.integer != 0;
-		}
+		remembered = klog_next_value(walk);
+		a->is_remembered = remembered.kind == REDIS_INTEGER && remembered.integer != 0;
 		if (a->asks_length) {
 			length = klog_next_value(walk);
 			on_length(ctx, s, a->quota, &length);

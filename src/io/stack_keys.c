@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/stack_keys.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include <cx/actor.h>
@@ -118,22 +117,31 @@ size_t stack_key_claims(char *out, const char *prefix)
 	return end(&n);
 }
 
-size_t stack_key_dedup(char *out, const char *prefix, const struct stack_seen *s,
-                       int64_t generation)
+size_t stack_key_dedup(char *out, const char *prefix, unsigned bucket)
 {
 	struct name n = begin(out, prefix);
-	char number[24];
+	const uint8_t big[] = { (uint8_t)(bucket >> 8), (uint8_t)bucket };
 
 	PUT_LITERAL(&n, "dedup:");
-	put(&n, number,
-	    (size_t)snprintf(number, sizeof(number), "%lld:", (long long)generation));
-	return end_hex(&n, s->h, 2);
+	return end_hex(&n, big, sizeof(big));
 }
 
-int64_t stack_dedup_generation(int64_t wall_ms, int64_t window_ms)
+void stack_seen_value(uint8_t out[STACK_SEEN_VALUE_LEN], uint16_t partition, uint64_t offset,
+                      int64_t wall_ms)
 {
-	int64_t generation = wall_ms / window_ms;
+	const uint64_t place = partition | offset << 16;
+	const uint16_t step = (uint16_t)stack_steps(wall_ms, STACK_SEEN_STEP_MS);
+
+	for (unsigned i = 0; i < STACK_SEEN_PLACE_LEN; i++)
+		out[i] = (uint8_t)(place >> (8 * i));
+	out[STACK_SEEN_PLACE_LEN] = (uint8_t)step;
+	out[STACK_SEEN_PLACE_LEN + 1] = (uint8_t)(step >> 8);
+}
+
+int64_t stack_steps(int64_t wall_ms, int64_t step_ms)
+{
+	const int64_t steps = wall_ms / step_ms;
 
 	/* Division rounds towards zero; a record's time may be anything, before 1970 too. */
-	return wall_ms % window_ms < 0 ? generation - 1 : generation;
+	return wall_ms % step_ms < 0 ? steps - 1 : steps;
 }

@@ -33,17 +33,28 @@ void stack_seen_of(struct stack_seen *s, const struct uuid *sender, const struct
 
 /* "<prefix>claims": a sorted set; a member is the first 16 bytes of h. */
 size_t stack_key_claims(char *out, const char *prefix);
-/* "<prefix>dedup:<generation>:<4 hex>": the bucket is the first 16 bits of h. */
-size_t stack_key_dedup(char *out, const char *prefix, const struct stack_seen *s,
-                       int64_t generation);
+#define STACK_SEEN_BUCKETS 65536u
+/* "<prefix>dedup:<4 hex>": a bucket, the first 16 bits of h. */
+size_t stack_key_dedup(char *out, const char *prefix, unsigned bucket);
+static inline unsigned stack_seen_bucket(const struct stack_seen *s)
+{
+	return (unsigned)s->h[0] << 8 | s->h[1];
+}
 /* The field in that hash: the STACK_SEEN_FIELD_LEN bytes of h after the bucket's. */
 static inline const uint8_t *stack_seen_field(const struct stack_seen *s)
 {
 	return s->h + 2;
 }
 
-/* Which window wall_ms (Unix time) is in; window_ms > 0.  What is remembered in generation g is
- * looked for in g and g - 1. */
-int64_t stack_dedup_generation(int64_t wall_ms, int64_t window_ms);
+/* Its value: the place (partition 16 bits, offset 48) and when, both little endian. */
+#define STACK_SEEN_PLACE_LEN 8
+#define STACK_SEEN_VALUE_LEN (STACK_SEEN_PLACE_LEN + 2)
+/* Unix time in steps of this; 16 bits of them are 30 years, more than any window. */
+#define STACK_SEEN_STEP_MS (INT64_C(4) * 3600 * 1000)
+void stack_seen_value(uint8_t out[STACK_SEEN_VALUE_LEN], uint16_t partition, uint64_t offset,
+                      int64_t wall_ms);
+
+/* wall_ms (Unix time) in whole steps of step_ms > 0, rounded down, before 1970 too. */
+int64_t stack_steps(int64_t wall_ms, int64_t step_ms);
 
 #endif

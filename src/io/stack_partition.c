@@ -11,6 +11,7 @@
 #include "io/kafka_producer.h"
 #include "io/redis_sub.h"
 #include "io/stack_heard.h"
+#include "io/stack_keys.h"
 #include "io/stack_rebuild.h"
 
 #define MAILBOX_CAP 65536
@@ -249,6 +250,7 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 			stack_part_look(ctx, s, p);
 		p->is_fresh = false;
 	}
+	stack_sweep(ctx, s);
 	cx_timer_arm(ctx, &s->tick, TICK_MS, TIMER_B);
 }
 
@@ -311,6 +313,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 		return CX_EINVAL;
 	s->figures = &all[cx_worker_index(ctx) % WORKERS_MAX].figures;
 	s->token = cx_random(ctx);
+	s->sweep_bucket = (unsigned)(cx_random(ctx) % STACK_SEEN_BUCKETS);
 	steady_wall_start(&s->wall, ctx);
 	stack_users_init(&s->users, USERS_MAX);
 	stack_routes_cache_init(&s->routes, ROUTES_MAX, ROUTES_LIFE_MS);

@@ -50,7 +50,7 @@ struct stack_partition_conf {
 		rebuild; /* stack_rebuild.h; CX_NOBODY: what was acknowledged is not known */
 };
 
-#define STACK_PARTITION_SCRIPT_COUNT 1
+#define STACK_PARTITION_SCRIPT_COUNT 2
 extern const struct redis_script stack_partition_scripts[STACK_PARTITION_SCRIPT_COUNT];
 
 /* Conf: struct stack_partition_conf; home_key: the worker of its redis adapter. */
@@ -70,6 +70,7 @@ struct stack_partition_figures { /* of all workers; uint64_t only */
 	uint64_t lookups; /* routes that were read */
 	uint64_t rewinds; /* Redis had less than was done */
 	uint64_t rewound; /* offsets that these went back */
+	uint64_t sweeps;  /* buckets of remembered ids, looked through for old ones */
 };
 
 /* Thread: any. */

@@ -13,7 +13,6 @@
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
 #define INBOX_EXTRA_MS (2 * DAY_MS)
 #define ID_TEXT INBOX_ID_TEXT_MAX
-#define CLOCKS_APART_MS (INT64_C(3600) * 1000)
 #define FRAME_EXTRA 1024 /* of a message frame beside its content */
 
 /* ---- a record ---- */
@@ -27,9 +26,7 @@ struct build { /* of one call */
 	uint64_t now_ms;
 	struct stack_span hashes[STACK_BATCH_RECORDS]; /* that get a TTL */
 	uint32_t inboxes[STACK_BATCH_RECORDS];         /* the same, by item */
-	struct stack_span edges[STACK_BATCH_RECORDS];  /* hashes of the next generation */
-	uint32_t edge_items[STACK_BATCH_RECORDS];
-	uint32_t hash_count, inbox_count, edge_count;
+	uint32_t hash_count, inbox_count;
 };
 
 static void add_entry(struct build *x, struct envelope *e, const struct kafka_record *r,
@@ -59,27 +56,11 @@ static void add_entry(struct build *x, struct envelope *e, const struct kafka_re
 	w->entries_len += item->entry_len;
 }
 
-/* Another gateway's clock may have put the same message into the next generation. */
-static void add_edge(struct build *x, const struct stack_seen *seen, int64_t g, int64_t wall_ms)
-{
-	struct stack_partition *const s = x->s;
-	char *to;
-
-	if (wall_ms + CLOCKS_APART_MS < (g + 1) * s->settings->dedup_window_ms)
-		return;
-	to = (char *)stack_scratch_room(s, STACK_KEY_MAX);
-	x->edge_items[x->edge_count] = x->w->item_count;
-	x->edges[x->edge_count++] =
-		stack_scratch_took(s, stack_key_dedup(to, s->settings->prefix, seen, g + 1));
-}
-
 static void add_keys(struct build *x, const struct envelope *e, int64_t wall_ms,
                      struct stack_item *item)
 {
 	struct stack_partition *const s = x->s;
 	const char *const prefix = s->settings->prefix;
-	const int64_t g = stack_dedup_generation(wall_ms, s->settings->dedup_window_ms);
-	const uint64_t place = (uint64_t)(uint16_t)x->p->number | (uint64_t)item->offset << 16;
 	struct stack_span *const keys = &s->keys[s->key_count];
 	struct stack_span *const args = &s->args[s->arg_count];
 	struct stack_seen seen;
@@ -89,23 +70,22 @@ static void add_keys(struct build *x, const struct envelope *e, int64_t wall_ms,
 	to = stack_scratch_room(s, STACK_KEY_MAX);
 	keys[0] = stack_scratch_took(s, stack_key_inbox((char *)to, prefix, &item->user));
 	to = stack_scratch_room(s, STACK_KEY_MAX);
-	keys[1] = stack_scratch_took(s, stack_key_dedup((char *)to, prefix, &seen, g));
-	to = stack_scratch_room(s, STACK_KEY_MAX);
-	keys[2] = stack_scratch_took(s, stack_key_dedup((char *)to, prefix, &seen, g - 1));
-	s->key_count += 3;
-	to = stack_scratch_room(s, 2 * STACK_SEEN_FIELD_LEN + ID_TEXT);
+	keys[1] = stack_scratch_took(
+		s, stack_key_dedup((char *)to, prefix, stack_seen_bucket(&seen)));
+	s->key_count += 2;
+	to = stack_scratch_room(s, STACK_SEEN_FIELD_LEN + STACK_SEEN_VALUE_LEN + ID_TEXT);
 	memcpy(to, stack_seen_field(&seen), STACK_SEEN_FIELD_LEN);
 	args[0] = stack_scratch_took(s, STACK_SEEN_FIELD_LEN);
-	for (unsigned i = 0; i < 8; i++)
-		to[STACK_SEEN_FIELD_LEN + i] = (uint8_t)(place >> (8 * i));
-	args[1] = stack_scratch_took(s, 8);
-	args[2] = stack_scratch_took(s, inbox_id_format(inbox_id((uint64_t)item->offset + 1, 0),
-	                                                (char *)to + STACK_SEEN_FIELD_LEN + 8));
+	to += STACK_SEEN_FIELD_LEN;
+	stack_seen_value(to, (uint16_t)x->p->number, (uint64_t)item->offset, wall_ms);
+	args[1] = stack_scratch_took(s, STACK_SEEN_VALUE_LEN);
+	to += STACK_SEEN_VALUE_LEN;
+	args[2] = stack_scratch_took(
+		s, inbox_id_format(inbox_id((uint64_t)item->offset + 1, 0), (char *)to));
 	args[3] = (struct stack_span){ item->entry, item->entry_len };
 	s->arg_count += 4;
-	if (stack_needs_ttl(s, g, &seen))
+	if (stack_needs_ttl(s, stack_steps(wall_ms, s->settings->dedup_window_ms), &seen))
 		x->hashes[x->hash_count++] = keys[1];
-	add_edge(x, &seen, g, wall_ms);
 }
 
 static void note_user(struct build *x, struct stack_item *item)
@@ -235,9 +215,8 @@ static void add_fixed(struct build *x)
 	s->args[3] = add_number(s, x->w->lookup_count);
 	s->args[4] = add_number(s, x->inbox_count);
 	s->args[5] = add_number(s, (s->settings->message_ttl_ms + INBOX_EXTRA_MS) / 1000);
-	s->args[6] = add_number(s, (2 * s->settings->dedup_window_ms + 999) / 1000);
+	s->args[6] = add_number(s, stack_seen_ttl_secs(s));
 	s->args[7] = add_number(s, STACK_FENCE_TTL_SECS);
-	s->args[8] = add_number(s, x->edge_count);
 }
 
 static bool add_records(struct build *x)
@@ -256,10 +235,6 @@ static bool add_records(struct build *x)
 		add_key(x, stack_key_inbox, &x->w->items[x->inboxes[i]].user);
 	for (uint32_t i = 0; i < x->hash_count; i++)
 		x->s->keys[x->s->key_count++] = x->hashes[i];
-	for (uint32_t i = 0; i < x->edge_count; i++) {
-		x->s->keys[x->s->key_count++] = x->edges[i];
-		x->s->args[x->s->arg_count++] = add_number(x->s, x->edge_items[i] + 1);
-	}
 	return true;
 }
 

@@ -60,7 +60,6 @@ static void move_fence(struct cx_ctx *ctx, struct stack_partition *s,
 		REDIS_TEXT("0"),
 		REDIS_TEXT("0"),
 		{ ttl, (size_t)snprintf(ttl, sizeof(ttl), "%d", STACK_FENCE_TTL_SECS) },
-		REDIS_TEXT("0"),
 	};
 	struct redis_arg args[1 + STACK_SCRIPT_FIXED];
 	enum cx_err err;

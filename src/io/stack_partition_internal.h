@@ -23,7 +23,7 @@
 #define STACK_BATCH_BYTES (1024u * 1024u)
 #define STACK_FENCE_MAX 96
 #define STACK_FENCE_TTL_SECS (366 * 24 * 3600)
-#define STACK_SCRIPT_FIXED 9 /* arguments of the script before those of records */
+#define STACK_SCRIPT_FIXED 8 /* arguments of the script before those of records */
 #define STACK_CALL_MS 10000
 #define STACK_DEAD_RETRY_MS 500
 #define STACK_OFFSET_MAX ((INT64_C(1) << 40) - 2) /* what an entry's id holds */
@@ -116,15 +116,15 @@ struct stack_span {
 	size_t at, len;
 };
 
-#define STACK_SEEN_GENERATIONS 4
+#define STACK_SEEN_WINDOWS 4
 
-struct stack_generation { /* buckets of the dedup hash that have their TTL */
+struct stack_window { /* buckets of dedup that got their TTL for messages of this window */
 	int64_t number;
 	uint8_t *bits;
 };
 
-#define STACK_KEYS_MAX (1 + 7 * STACK_BATCH_RECORDS)
-#define STACK_ARGS_MAX (STACK_SCRIPT_FIXED + 5 * STACK_BATCH_RECORDS)
+#define STACK_KEYS_MAX (1 + 5 * STACK_BATCH_RECORDS)
+#define STACK_ARGS_MAX (STACK_SCRIPT_FIXED + 4 * STACK_BATCH_RECORDS)
 
 struct stack_partition {
 	struct stack_partition_conf conf;
@@ -144,7 +144,8 @@ struct stack_partition {
 	uint64_t batches; /* counted, for stack_user.batch */
 	size_t bytes_asked;
 	uint32_t rebuilding; /* asks to stack_rebuild that are not answered */
-	struct stack_generation generations[STACK_SEEN_GENERATIONS];
+	struct stack_window windows[STACK_SEEN_WINDOWS];
+	unsigned sweep_bucket; /* the next */
 	/* while a call is made up */
 	struct redis_arg *argv;
 	struct stack_span *keys, *args;
@@ -209,7 +210,7 @@ void *stack_grow(uint8_t **at, size_t *cap, size_t need);
 /* len bytes behind what is taken of s->scratch, valid until the next; and taking them. */
 uint8_t *stack_scratch_room(struct stack_partition *s, size_t len);
 struct stack_span stack_scratch_took(struct stack_partition *s, size_t len);
-/* Whether that bucket of the generation needs its TTL; true once. */
+/* Whether that bucket needs its TTL in this window; true once. */
 bool stack_needs_ttl(struct stack_partition *s, int64_t number, const struct stack_seen *seen);
 struct stack_work *stack_work_take(struct stack_partition *s);
 void stack_work_drop(struct stack_partition *s, struct stack_batch *b);
@@ -223,6 +224,16 @@ void stack_batch_forget(struct stack_partition *s);
 /* Whether the batch is in Redis; then its entries are pushed. */
 bool stack_batch_answered(struct cx_ctx *ctx, struct stack_partition *s, struct stack_part *p,
                           struct stack_batch *b, const struct cx_buf *values);
+
+/* ---- stack_partition_sweep.c ---- */
+
+/* Forgets ids that are older than the window in the next few buckets. */
+void stack_sweep(struct cx_ctx *ctx, struct stack_partition *s);
+/* Of a bucket, from its first id of a window on: the last one of that window is known for another. */
+static inline int64_t stack_seen_ttl_secs(const struct stack_partition *s)
+{
+	return (2 * s->settings->dedup_window_ms + 999) / 1000;
+}
 
 /* ---- stack_partition_dead.c ---- */
 

@@ -5,8 +5,6 @@
 
 #include "io/stack_keys.h"
 
-#define BUCKETS 65536u
-
 /* ---- room ---- */
 
 void *stack_grow(uint8_t **at, size_t *cap, size_t need)
@@ -84,28 +82,28 @@ void stack_work_drop(struct stack_partition *s, struct stack_batch *b)
 
 /* ---- TTLs ---- */
 
-static struct stack_generation *generation_of(struct stack_partition *s, int64_t number)
+static struct stack_window *window_of(struct stack_partition *s, int64_t number)
 {
-	struct stack_generation *g = &s->generations[0];
+	struct stack_window *w = &s->windows[0];
 
-	for (unsigned i = 0; i < STACK_SEEN_GENERATIONS; i++) {
-		if (s->generations[i].bits != NULL && s->generations[i].number == number)
-			return &s->generations[i];
-		if (g->bits != NULL &&
-		    (s->generations[i].bits == NULL || s->generations[i].number < g->number))
-			g = &s->generations[i];
+	for (unsigned i = 0; i < STACK_SEEN_WINDOWS; i++) {
+		if (s->windows[i].bits != NULL && s->windows[i].number == number)
+			return &s->windows[i];
+		if (w->bits != NULL &&
+		    (s->windows[i].bits == NULL || s->windows[i].number < w->number))
+			w = &s->windows[i];
 	}
-	free(g->bits);
-	g->bits = calloc(1, BUCKETS / 8);
-	cx_assert(g->bits != NULL);
-	g->number = number;
-	return g;
+	free(w->bits);
+	w->bits = calloc(1, STACK_SEEN_BUCKETS / 8);
+	cx_assert(w->bits != NULL);
+	w->number = number;
+	return w;
 }
 
 bool stack_needs_ttl(struct stack_partition *s, int64_t number, const struct stack_seen *seen)
 {
-	uint8_t *const bits = generation_of(s, number)->bits;
-	const unsigned bucket = (unsigned)seen->h[0] << 8 | seen->h[1];
+	uint8_t *const bits = window_of(s, number)->bits;
+	const unsigned bucket = stack_seen_bucket(seen);
 	const uint8_t bit = (uint8_t)(1u << (bucket & 7));
 	const bool is_set = (bits[bucket >> 3] & bit) != 0;
 
@@ -115,9 +113,9 @@ bool stack_needs_ttl(struct stack_partition *s, int64_t number, const struct sta
 
 void stack_batch_forget(struct stack_partition *s)
 {
-	for (unsigned i = 0; i < STACK_SEEN_GENERATIONS; i++) {
-		free(s->generations[i].bits);
-		s->generations[i].bits = NULL;
+	for (unsigned i = 0; i < STACK_SEEN_WINDOWS; i++) {
+		free(s->windows[i].bits);
+		s->windows[i].bits = NULL;
 	}
 	stack_users_clear(&s->users);
 }

@@ -10,14 +10,12 @@
  * 3. So an id that is too small means, without a field, that the stream's last entries are of
  *    another partition (or topic); it is appended behind them.
  * 4. A record that was acknowledged before Redis lost it has an empty entry: its field is all that
- *    is made, so that a client who repeats it is known.
- * 5. Clocks differ, so near the end of a generation the same message may stand in the next one. */
+ *    is made, so that a client who repeats it is known. */
 #include "io/stack_partition_internal.h"
 
-/* KEYS: the fence; inbox, dedup hash, the one before it of each record; routes; inboxes and dedup
- * hashes to get a TTL; dedup hashes of the next generation.  ARGV: the fence as expected and as left,
- * numbers of records, routes, inboxes, TTLs of inboxes, dedup hashes, fence, number of those of the next
- * generation; field, place, id, entry of each record; which records the last keys belong to, from 1.
+/* KEYS: the fence; inbox and dedup hash of each record; routes; inboxes and dedup hashes to get a TTL.
+ * ARGV: the fence as expected and as left, numbers of records, routes, inboxes, TTLs of inboxes, dedup
+ * hashes, fence; field, value, id, entry of each record (of a value the first 8 bytes are the place).
  * Returns the fence when it is another; else for each record 1 (appended with its id), 0 (was there),
  * 2 (duplicate), 3 (no owner), 4 (acknowledged) or the id that it got; then the fields of each route.
  * In an entry's head the partition is at byte 3 and the offset at 17 (wire/inbox_entry.h). */
@@ -41,11 +39,10 @@ const struct redis_script stack_partition_scripts[STACK_PARTITION_SCRIPT_COUNT] 
 	  "    end\n"
 	  "  end\n"
 	  "end\n"
-	  "local function append(inbox, seen, before, after, field, place, id, entry)\n"
-	  "  local old = call('HGET', before, field) or after and call('HGET', after, field)\n"
-	  "  local is_new = not old and call('HSETNX', seen, field, place) == 1\n"
-	  "  if not is_new then\n"
-	  "    if (old or call('HGET', seen, field)) ~= place then return 2 end\n"
+	  "local function append(inbox, seen, field, value, id, entry)\n"
+	  "  local place = string.sub(value, 1, 8)\n"
+	  "  if call('HSETNX', seen, field, value) == 0 then\n"
+	  "    if string.sub(call('HGET', seen, field), 1, 8) ~= place then return 2 end\n"
 	  "    return 0\n"
 	  "  end\n"
 	  "  if entry == '' then return 4 end\n"
@@ -62,19 +59,42 @@ const struct redis_script stack_partition_scripts[STACK_PARTITION_SCRIPT_COUNT] 
 	  "local fence = call('GET', KEYS[1]) or ''\n"
 	  "if fence ~= ARGV[1] then return fence end\n"
 	  "local n, routes, inboxes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])\n"
-	  "local out, k, a, after, edges = {}, 2, 10, {}, tonumber(ARGV[9])\n"
-	  "for i = 1, edges do\n"
-	  "  after[tonumber(ARGV[#ARGV - edges + i])] = KEYS[#KEYS - edges + i]\n"
-	  "end\n"
+	  "local out, k, a = {}, 2, 9\n"
 	  "for i = 1, n do\n"
-	  "  local got = append(KEYS[k], KEYS[k + 1], KEYS[k + 2], after[i],\n"
-	  "                     ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3])\n"
+	  "  local got = append(KEYS[k], KEYS[k + 1], ARGV[a], ARGV[a + 1], ARGV[a + 2], "
+	  "ARGV[a + 3])\n"
 	  "  if type(got) == 'table' then return got end\n"
-	  "  out[i], k, a = got, k + 3, a + 4\n"
+	  "  out[i], k, a = got, k + 2, a + 4\n"
 	  "end\n"
 	  "for i = 1, routes do out[n + i], k = pcall('HKEYS', KEYS[k]), k + 1 end\n"
 	  "for i = 1, inboxes do call('EXPIRE', KEYS[k], ARGV[6]); k = k + 1 end\n"
-	  "for i = k, #KEYS - edges do call('EXPIRE', KEYS[i], ARGV[7]) end\n"
+	  "for i = k, #KEYS do call('EXPIRE', KEYS[i], ARGV[7]) end\n"
 	  "call('SET', KEYS[1], ARGV[2], 'EX', ARGV[8])\n"
 	  "return out\n" },
+	/* KEYS: a dedup hash.  ARGV: what time it is, what age is forgotten (both in the steps of a
+	 * value), TTL.  A hash that was large never gets small again by itself (hash-max-listpack-entries
+	 * 512), so one with less than half of that is written anew.  Returns how many it forgot. */
+	{ "dedup_sweep",
+	  "local all = redis.call('HGETALL', KEYS[1])\n"
+	  "local now, age, old, kept = tonumber(ARGV[1]), tonumber(ARGV[2]), {}, {}\n"
+	  "for i = 1, #all, 2 do\n"
+	  "  local low, high = string.byte(all[i + 1], 9, 10)\n"
+	  "  local passed = (now - low - 256 * high) % 65536\n"
+	  "  if passed > age and passed < 32768 then\n"
+	  "    old[#old + 1] = all[i]\n"
+	  "  else\n"
+	  "    kept[#kept + 1], kept[#kept + 2] = all[i], all[i + 1]\n"
+	  "  end\n"
+	  "end\n"
+	  "if #old == 0 then return 0 end\n"
+	  "if #all > 1024 and #kept <= 512 and #kept > 0 then\n"
+	  "  redis.call('DEL', KEYS[1])\n"
+	  "  redis.call('HSET', KEYS[1], unpack(kept))\n"
+	  "  redis.call('EXPIRE', KEYS[1], ARGV[3])\n"
+	  "  return #old\n"
+	  "end\n"
+	  "for i = 1, #old, 1000 do\n"
+	  "  redis.call('HDEL', KEYS[1], unpack(old, i, math.min(i + 999, #old)))\n"
+	  "end\n"
+	  "return #old\n" },
 };

@@ -194,24 +194,20 @@ static inline const char *kl_claim_by_other(uint32_t sender, uint32_t id, int64_
 	return score;
 }
 
-/* As the worker does, in the generation of now - back_ms. */
-static inline void kl_remember(uint32_t sender, uint32_t id, int64_t back_ms)
+/* As the worker does. */
+static inline void kl_remember(uint32_t sender, uint32_t id)
 {
 	const struct uuid s = kl_uuid(sender), k = kl_uuid(id);
 	struct stack_seen seen;
-	struct timespec now;
 	char key[STACK_KEY_MAX];
 	size_t len;
 
-	clock_gettime(CLOCK_REALTIME, &now);
 	stack_seen_of(&seen, &s, &k);
-	len = stack_key_dedup(key, KL_PREFIX, &seen,
-	                      stack_dedup_generation((int64_t)now.tv_sec * 1000 - back_ms,
-	                                             kl_settings.dedup_window_ms));
+	len = stack_key_dedup(key, KL_PREFIX, stack_seen_bucket(&seen));
 	const struct redis_arg argv[] = { REDIS_TEXT("HSET"),
 		                          { key, len },
 		                          { stack_seen_field(&seen), STACK_SEEN_FIELD_LEN },
-		                          REDIS_TEXT("12345678") };
+		                          REDIS_TEXT("1234567890") };
 
 	cr_assert_str_eq(kl_redis_args(argv, 4), "1");
 }

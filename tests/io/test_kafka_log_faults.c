@@ -85,7 +85,7 @@ Test(kafka_log_faults, redis_that_hangs_costs_its_bound_once)
 Test(kafka_log_faults, redis_that_takes_no_writes_stops_nothing)
 {
 	kl_start();
-	kl_remember(1, 2, 0);
+	kl_remember(1, 2);
 	cr_assert_str_eq(kl_redis("CONFIG SET min-replicas-to-write 1"), "OK");
 	cr_assert_eq(kl_append(1, 2, 1), LOG_OK);
 	cr_assert_eq(kl_append(1, 2, 2), LOG_DUPLICATE, "what can be read counts");

@@ -45,12 +45,8 @@ Test(stack_keys, seen_is_the_hash_of_sender_and_id)
 	                 sizeof(hex)) == 0,
 	          "%.64s", hex);
 	check(stack_key_claims(name, P), name, P "claims");
-	check(stack_key_dedup(name, P, &seen, 2556), name,
-	      P "dedup:2556:"
-	        "dd39");
-	check(stack_key_dedup(name, P, &seen, -1), name,
-	      P "dedup:-1:"
-	        "dd39");
+	check(stack_key_dedup(name, P, stack_seen_bucket(&seen)), name, P "dedup:dd39");
+	check(stack_key_dedup(name, P, 7), name, P "dedup:0007");
 	cr_assert(memcmp(stack_seen_field(&seen), seen.h + 2, STACK_SEEN_FIELD_LEN) == 0);
 	stack_seen_of(&other, &key, &user);
 	cr_assert(memcmp(&seen, &other, sizeof(seen)) != 0);
@@ -59,26 +55,36 @@ Test(stack_keys, seen_is_the_hash_of_sender_and_id)
 Test(stack_keys, longest_name_fits)
 {
 	char prefix[STACK_PREFIX_MAX + 1], key[STACK_KEY_MAX];
-	const struct stack_seen seen = { { 0 } };
 
 	memset(prefix, 'p', STACK_PREFIX_MAX);
 	prefix[STACK_PREFIX_MAX] = '\0';
 	cr_assert(stack_key_inbox(key, prefix, &user) < sizeof(key));
 	cr_assert(stack_key_instance(key, prefix, UINT64_MAX) < sizeof(key));
 	cr_assert(stack_key_claims(key, prefix) < sizeof(key));
-	cr_assert(stack_key_dedup(key, prefix, &seen, INT64_MIN) < sizeof(key));
+	cr_assert(stack_key_dedup(key, prefix, UINT16_MAX) < sizeof(key));
 }
 
-Test(stack_keys, generations_follow_each_other_without_a_gap)
+Test(stack_keys, steps_follow_each_other_without_a_gap)
 {
-	const int64_t window_ms = INT64_C(192) * 3600 * 1000;
+	const int64_t step_ms = INT64_C(192) * 3600 * 1000;
 
-	cr_assert(stack_dedup_generation(0, window_ms) == 0);
-	cr_assert(stack_dedup_generation(window_ms - 1, window_ms) == 0);
-	cr_assert(stack_dedup_generation(window_ms, window_ms) == 1);
-	cr_assert(stack_dedup_generation(-1, window_ms) == -1);
-	cr_assert(stack_dedup_generation(-window_ms, window_ms) == -1);
-	cr_assert(stack_dedup_generation(-window_ms - 1, window_ms) == -2);
-	cr_assert(stack_dedup_generation(INT64_MAX, 1) == INT64_MAX);
-	cr_assert(stack_dedup_generation(INT64_C(1767225600000), window_ms) == 2556);
+	cr_assert(stack_steps(0, step_ms) == 0);
+	cr_assert(stack_steps(step_ms - 1, step_ms) == 0);
+	cr_assert(stack_steps(step_ms, step_ms) == 1);
+	cr_assert(stack_steps(-1, step_ms) == -1);
+	cr_assert(stack_steps(-step_ms, step_ms) == -1);
+	cr_assert(stack_steps(-step_ms - 1, step_ms) == -2);
+	cr_assert(stack_steps(INT64_MAX, 1) == INT64_MAX);
+	cr_assert(stack_steps(INT64_C(1767225600000), step_ms) == 2556);
+}
+
+Test(stack_keys, a_remembered_id_says_where_and_when)
+{
+	const uint8_t expected[STACK_SEEN_VALUE_LEN] = { 0x02, 0x01, 0x66, 0x55, 0x44,
+		                                         0x33, 0x22, 0x11, 0x68, 0xdf };
+	uint8_t value[STACK_SEEN_VALUE_LEN];
+
+	/* 122,728 steps of 4 hours, of which 16 bits are kept */
+	stack_seen_value(value, 0x0102, 0x112233445566, INT64_C(122728) * 4 * 3600 * 1000 + 5);
+	cr_assert(memcmp(value, expected, sizeof(value)) == 0, "%02x %02x", value[8], value[9]);
 }

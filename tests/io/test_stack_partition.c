@@ -116,38 +116,62 @@ Test(stack_partition, a_duplicate_has_no_effect_whoever_is_first_in_the_log)
 	cr_assert_str_eq(ids(7), "6-0_8-0_");
 }
 
-Test(stack_partition, a_duplicate_of_the_window_before_is_one_too)
+/* In every bucket an id as old as no window, and one of now. */
+Test(stack_partition, ids_older_than_the_window_are_forgotten_few_at_a_time)
 {
-	const struct partition_record first[] = {
-		{ .offset = 5, .from = 1, .to = 7, .id = 1, .age_ms = 0 }
-	};
-	char words[200];
-	const char *key;
+	const char *const fill =
+		"EVAL local\tnow=redis.call('TIME')[1]/14400;for\ti=0,65535\tdo\tlocal\tkey="
+		"string.format('" PARTITION_PREFIX
+		"dedup:%04x',i);for\tname,age\tin\tpairs({old=60,"
+		"new=0})do\tlocal\tn=math.floor(now-age)%65536;redis.call('HSET',key,name,"
+		"'12345678'..string.char(n%256,math.floor(n/256)))end\tend 0";
+	const char *const count =
+		"EVAL "
+		"local\tn=0;for\ti=0,65535\tdo\tn=n+redis.call('HEXISTS',string.format("
+		"'" PARTITION_PREFIX "dedup:%04x',i),ARGV[1])end\treturn\tn 0 ";
+	char words[400];
+	unsigned long old;
 
-	partition_bench_assign(&bench, 0, 1, KAFKA_OFFSET_UNKNOWN);
-	send(0, 1, first, 1);
-	expect_done(6);
-	/* as if it had been a window ago: its hash gets the name of the one before */
-	key = partition_bench_redis(&bench, "EVAL return(redis.call('KEYS','*dedup*')[1]) 0");
-	snprintf(words, sizeof(words), "%s", key);
-	{
-		long generation;
-		char rename[400], bucket[8];
+	stack_partition_figures(&figures);
+	const uint64_t before = figures.sweeps;
+	partition_bench_redis(&bench, fill);
+	EVENTUALLY(figures.sweeps >= before + 16); /* all of one tick after it was filled */
+	snprintf(words, sizeof(words), "%sold", count);
+	old = strtoul(partition_bench_redis(&bench, words), NULL, 10);
+	cr_assert(old <= 65536 - 8 && old >= 65536 - 8 * 100, "%lu are left", old);
+	snprintf(words, sizeof(words), "%snew", count);
+	cr_assert_str_eq(partition_bench_redis(&bench, words), "65536");
+}
 
-		cr_assert_eq(
-			sscanf(words, PARTITION_PREFIX "dedup:%ld:%4s", &generation, bucket),
-			2);
-		snprintf(rename, sizeof(rename), "RENAME %s " PARTITION_PREFIX "dedup:%ld:%s",
-		         words, generation - 1, bucket);
-		cr_assert_str_eq(partition_bench_redis(&bench, rename), "OK");
-	}
-	send(0, 1, (struct partition_record[]){ { .offset = 8, .from = 1, .to = 7, .id = 1 } },
-	     1);
-	expect_done(9);
-	cr_assert_str_eq(ids(7), "6-0_");
-	cr_assert_str_eq(
-		partition_bench_redis(&bench, "EVAL return#redis.call('KEYS','*dedup*') 0"),
-		"1");
+/* The script itself, as the actor calls it. */
+static const char *sweep(const char *key)
+{
+	char words[2048];
+	size_t len = 0;
+
+	len += (size_t)snprintf(words, sizeof(words), "EVAL ");
+	for (const char *c = stack_partition_scripts[1].body; *c != '\0'; c++)
+		words[len++] = *c == ' ' || *c == '\n' ? '\t' : *c;
+	len += (size_t)snprintf(words + len, sizeof(words) - len, " 1 %s 5 50 1000", key);
+	cr_assert(len < sizeof(words));
+	return partition_bench_redis(&bench, words);
+}
+
+Test(stack_partition, a_bucket_that_was_large_is_small_again)
+{
+	const char *const fill =
+		"EVAL "
+		"for\ti=1,700\tdo\tlocal\tn=i>20\tand\t65536+5-51\tor\t65536+5-50;redis.call("
+		"'HSET','big',i,'12345678'..string.char(n%256,math.floor(n/256)%256))end 0";
+
+	partition_bench_redis(&bench, fill);
+	cr_assert_str_eq(partition_bench_redis(&bench, "OBJECT ENCODING big"), "hashtable");
+	cr_assert_str_eq(sweep("big"), "680");
+	cr_assert_str_eq(partition_bench_redis(&bench, "HLEN big"), "20");
+	cr_assert_str_eq(partition_bench_redis(&bench, "OBJECT ENCODING big"), "listpack");
+	cr_assert_str_eq(partition_bench_redis(&bench, "TTL big"), "1000");
+	cr_assert_str_eq(sweep("big"), "0");
+	cr_assert_str_eq(sweep("none"), "0");
 }
 
 /* Two gateways' clocks stand on both sides of the edge. */
