@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* 1. Each accepted record stands in the outbox until its answer; the library borrows its bytes.
  * 2. Records of one topic and key are handed over in the outbox's order, so the library's order is
- *    ours; those of different partitions in any.
+ *    ours; those of different partitions, and of topics that are spread, in any.
  * 3. The library's pointer to an entry ends with its report or with its client, whichever is first;
  *    so an entry that was handed over is removed nowhere else.
  * 4. The library has records for no more batches than it may have requests on their way to one
@@ -26,6 +26,7 @@
 #define LOOK_WAIT_MS 300 /* for its answer */
 #define MAILBOX_CAP 65536
 #define BATCH_MAX 1024
+#define BY_KEY_EVERY 1024 /* batches */
 #define TICK_MS 200
 #define REBUILD_EVERY_MS 1000
 #define PURGE_MS 2000 /* for the reports of what is taken back from the library */
@@ -38,6 +39,7 @@ struct producer {
 	rd_kafka_topic_t *topics[KAFKA_TOPICS_MAX];
 	int32_t partitions[KAFKA_TOPICS_MAX]; /* written by the library's threads: relaxed */
 	int32_t lanes[KAFKA_TOPICS_MAX];      /* partitions when its entries got their lanes */
+	int32_t turn[KAFKA_TOPICS_MAX];       /* of those that are spread: this batch's */
 	struct kafka_wake wake;
 	struct kafka_outbox outbox;
 	struct kafka_linger linger;
@@ -241,12 +243,29 @@ static rd_kafka_headers_t *unpack_headers(const struct kafka_entry *e)
 	return headers;
 }
 
+static bool is_spread(const struct producer *p, unsigned topic)
+{
+	return (p->conf->spread >> topic & 1) != 0;
+}
+
+/* Where the batch's records of that topic go.  Now and then by their keys: only so do we hear that a
+ * topic has more partitions. */
+static int32_t partition_for(const struct producer *p, unsigned topic)
+{
+	const int32_t count = p->lanes[topic], turn = p->turn[topic];
+
+	if (!is_spread(p, topic) || count == 0 || turn % BY_KEY_EVERY == 0)
+		return RD_KAFKA_PARTITION_UA; /* partition_of says */
+	return turn % count;
+}
+
 static rd_kafka_resp_err_t hand_with_headers(struct producer *p, struct kafka_entry *e,
                                              void *value, size_t len)
 {
 	rd_kafka_headers_t *const headers = unpack_headers(e);
 	const rd_kafka_vu_t vus[] = {
 		{ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = p->topics[e->topic] },
+		{ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition_for(p, e->topic) },
 		{ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { value, len } },
 		{ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { e->key, e->key_len } },
 		{ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers },
@@ -270,7 +289,7 @@ static rd_kafka_resp_err_t hand(struct producer *p, struct kafka_entry *e)
 
 	if (e->headers_len > 0)
 		return hand_with_headers(p, e, value, len);
-	if (rd_kafka_produce(p->topics[e->topic], RD_KAFKA_PARTITION_UA, 0, value, len,
+	if (rd_kafka_produce(p->topics[e->topic], partition_for(p, e->topic), 0, value, len,
 	                     e->key_len > 0 ? e->key : NULL, e->key_len, e) == 0)
 		return RD_KAFKA_RESP_ERR_NO_ERROR;
 	return rd_kafka_last_error();
@@ -284,6 +303,8 @@ static bool hand_batch(struct cx_ctx *ctx, struct producer *p, struct kafka_lane
 	struct kafka_entry *e;
 	uint64_t bytes = 0;
 
+	if (is_spread(p, lane->first->topic))
+		p->turn[lane->first->topic] = (p->turn[lane->first->topic] + 1) & INT32_MAX;
 	while ((e = lane->first) != NULL &&
 	       (bytes == 0 || bytes + kafka_entry_bytes(e) <= max)) {
 		const rd_kafka_resp_err_t err = hand(p, e);
@@ -336,11 +357,11 @@ static bool is_ripe(struct producer *p, uint64_t now_ms, uint32_t *left_ms)
 static uint16_t lane_of(const struct producer *p, const struct kafka_entry *e)
 {
 	const int32_t count = p->lanes[e->topic];
-	const int32_t partition =
-		e->key_len == 0 || count < 2 ? 0 : /* which one, the library chooses */
-			rd_kafka_msg_partitioner_murmur2(NULL, e->key, e->key_len, count, NULL,
-	                                                 NULL);
+	int32_t partition = 0; /* which one, the library or hand_batch chooses */
 
+	if (e->key_len > 0 && count > 1 && !is_spread(p, e->topic))
+		partition = rd_kafka_msg_partitioner_murmur2(NULL, e->key, e->key_len, count,
+		                                             NULL, NULL);
 	return (uint16_t)(((uint32_t)partition + e->topic * 7U) % KAFKA_LANES);
 }
 
@@ -511,6 +532,8 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	p->opaque.settings = s = p->conf->settings;
 	p->wake = (struct kafka_wake){ p->conf->rt, cx_self(ctx) };
 	p->linger.max_ms = s->producer.linger_ms;
+	for (unsigned i = 0; i < KAFKA_TOPICS_MAX; i++) /* processes begin at different ones */
+		p->turn[i] = (int32_t)(cx_random(ctx) & INT32_MAX);
 	if (p->conf->topic_count > KAFKA_TOPICS_MAX || !build(ctx, p))
 		return CX_EINVAL;
 	p->built_ms = 0; /* the first fatal error need not wait */

@@ -6,7 +6,9 @@
  *         kafka_producer_figures -> KAFKA_PRODUCER_FIGURES
  *
  * Order: what one caller asks for one topic and key is written in the order asked; after a
- * KAFKA_BUSY or KAFKA_NOT_WRITTEN the next one may still be written.
+ * KAFKA_BUSY or KAFKA_NOT_WRITTEN the next one may still be written.  A topic of `spread` has no order:
+ * its records go where the next batch goes, to one partition after the other, whatever their keys.
+ * With n partitions that is one request to the broker where keys make up to n.
  * Gathering: records wait up to KAFKA_PRODUCER_LINGER_MS for company, but only when the rate makes
  * that pay (kafka_linger.h); and for the partition's last batch, when one is on its way.  A batch is
  * full, and waits for nothing, at four times KAFKA_PRODUCER_BATCH_SIZE.
@@ -68,6 +70,7 @@ struct kafka_producer_conf {
 	const struct kafka_settings *settings;
 	const char *topics[KAFKA_TOPICS_MAX]; /* kafka_produce names them by place */
 	uint32_t topic_count;
+	uint32_t spread; /* 1 << topic of those whose records may go to any partition */
 };
 
 /* Spawn with the address of a `const struct kafka_producer_conf *`; both live as long as the

@@ -136,7 +136,8 @@ enum cx_err backends_boot_producer(struct backends *b)
 
 	b->producer_conf = (struct kafka_producer_conf){ .rt = b->rt,
 		                                         .settings = &b->kafka,
-		                                         .topic_count = BACKENDS_TOPICS };
+		                                         .topic_count = BACKENDS_TOPICS,
+		                                         .spread = 1U << BACKENDS_TOPIC_ACKS };
 	for (unsigned i = 0; i < BACKENDS_TOPICS; i++)
 		b->producer_conf.topics[i] = b->topics[i];
 	return cx_runtime_spawn(b->rt, &kafka_producer_type, &conf, 0, &b->producer);

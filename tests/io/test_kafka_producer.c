@@ -121,6 +121,41 @@ Test(kafka_producer, gathers_a_partition_s_next_batch_while_the_last_is_on_its_w
 	cr_assert_eq(producer_figures()->batches - batches, 2);
 }
 
+/* One request for each, whatever the keys, and to all partitions in turn. */
+Test(kafka_producer, writes_each_batch_of_a_topic_without_order_to_one_partition)
+{
+	enum { ROUNDS = 12, EACH = 32 };
+	struct load load = { 0, EACH, EACH, 8 };
+	uint32_t hit = 0, by_key = 0;
+	uint64_t first;
+
+	prepare(PARTITIONS);
+	producer_conf.spread = 1;
+	start(WITH_PRODUCER);
+	produce_all(0, EACH, EACH, 8); /* partitions are known now */
+	first = producer_figures()->batches;
+	for (uint32_t round = 1; round <= ROUNDS; round++) {
+		const uint64_t before = producer_figures()->batches;
+		uint32_t partitions = 0;
+
+		load.first = round * EACH;
+		run(ask_load, &load);
+		for (uint32_t i = 0; i < EACH; i++) {
+			const struct event *const e = next(KAFKA_PRODUCED);
+
+			cr_assert_eq(e->outcome, KAFKA_OK);
+			partitions |= 1U << e->partition;
+		}
+		hit |= partitions;
+		by_key += (uint64_t)__builtin_popcount(partitions) >
+		          producer_figures()->batches - before;
+	}
+	cr_assert_leq(by_key, 1, "one batch in a thousand goes by its keys");
+	cr_assert_leq(producer_figures()->batches - first, 3 * ROUNDS,
+	              "by keys it is 4 or more");
+	cr_assert_eq(hit, (1U << PARTITIONS) - 1);
+}
+
 /* So many of the load fit; no report makes room before all are asked for, as there is no broker. */
 static void expect_room_for(uint32_t fit, struct load *load)
 {
