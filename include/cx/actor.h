@@ -64,13 +64,12 @@ struct cx_msg {
 	struct cx_buf *buf; /* or NULL */
 	struct cx_ref to;
 	struct cx_ref from;
-	uint64_t corr; /* not 0: an ask, or the answer to it */
-	uint32_t type;
-	uint32_t size; /* bytes of the whole struct */
-	uint16_t cls;  /* runtime's: pool class */
-	uint16_t flags;
-	uint32_t seq; /* runtime's */
-	void *owner;  /* runtime's: the pool it came from */
+	uint64_t corr;    /* not 0: an ask, or the answer to it */
+	uintptr_t origin; /* runtime's: the pool it came from */
+	uint16_t type;
+	uint16_t size;  /* bytes of the whole struct */
+	uint16_t flags; /* runtime's */
+	uint16_t flow;  /* runtime's */
 };
 
 /* The highest message id that is the runtime's own. */
@@ -108,6 +107,7 @@ struct cx_timer;
 struct cx_msg_timer {
 	struct cx_msg hdr;
 	struct cx_timer *timer;
+	uint32_t seq; /* runtime's */
 };
 
 /* A timer of an actor.  It lives in the actor's state and ends with it; zeroed is "not armed".

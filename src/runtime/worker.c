@@ -132,13 +132,10 @@ void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx_
 	}
 }
 
-static void take_injected(struct cx_worker *w)
+static __attribute__((noinline)) void take_all_injected(struct cx_worker *w)
 {
-	ck_stack_entry_t *entry, *first = NULL;
+	ck_stack_entry_t *entry = cx__stack_take_all(&w->inject), *first = NULL;
 
-	if (cx__stack_is_empty(&w->inject))
-		return;
-	entry = cx__stack_take_all(&w->inject);
 	while (entry != NULL) { /* newest first: turn round */
 		ck_stack_entry_t *next = entry->next;
 
@@ -157,14 +154,23 @@ static void take_injected(struct cx_worker *w)
 	}
 }
 
+static inline void take_injected(struct cx_worker *w)
+{
+	if (!cx__stack_is_empty(&w->inject))
+		take_all_injected(w);
+}
+
 /* The two queues in turn, so that neither starves the other.  Turns are counted for good, not in each
  * round: a round may end after one of them. */
 static struct cx__actor *next_runnable(struct cx_worker *w)
 {
 	const bool local_first =
 		atomic_load_explicit(&w->turns, memory_order_relaxed) % 2 == 0; /* ours */
-	struct cx__actor *a = local_first ? pop_local(w) : cx__deque_take(&w->any);
+	struct cx__actor *a;
 
+	if (cx__deque_is_empty(&w->any)) /* we alone fill it */
+		return pop_local(w);
+	a = local_first ? pop_local(w) : cx__deque_take(&w->any);
 	if (a == NULL)
 		a = local_first ? cx__deque_take(&w->any) : pop_local(w);
 	return a;
@@ -252,7 +258,7 @@ void cx__worker_end_actors(struct cx_worker *w)
 
 		if (a->home != w->index || a->state == NULL)
 			continue;
-		w->ctx.actor = a;
+		cx__enter_actor(w, a);
 		a->supervisor = CX_NOBODY;
 		cx__actor_end(w, a);
 	}
@@ -341,7 +347,7 @@ struct cx_ctx *cx_io_enter(struct cx_worker *w, struct cx_ref self)
 	cx_assert(w == here_worker && w->ctx.actor == NULL && a != NULL &&
 	          atomic_load_explicit(&a->gen, memory_order_relaxed) == self.gen);
 	cx__worker_clock(w); /* the poll may have slept */
-	w->ctx.actor = a;
+	cx__enter_actor(w, a);
 	return &w->ctx;
 }
 
