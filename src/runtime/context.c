@@ -39,7 +39,7 @@ uint64_t cx_now_ns(const struct cx_ctx *ctx)
 
 int64_t cx_wall_ms(const struct cx_ctx *ctx)
 {
-	return ctx->worker->wall_ms;
+	return cx__wall_ms(ctx->worker);
 }
 
 uint64_t cx_random(struct cx_ctx *ctx) /* xorshift64*, Vigna 2016 */

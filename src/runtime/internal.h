@@ -45,6 +45,7 @@
 #define CX__BATCH 64
 #define CX__TURNS_A_POLL 64
 #define CX__ROUND_NS 1000000
+#define CX__QUICK_ROUND_NS 20000
 /* What an actor's and a worker's `direct` hold when no hand-over is direct: they never compare equal. */
 #define CX__DIRECT_NEVER 0xffff
 #define CX__DIRECT_NOW_NEVER 0xfffe
@@ -205,11 +206,12 @@ struct cx_worker {
 	uint8_t is_turn_tracing; /* one of this turn's was, so is its batch_end */
 	uint8_t dedicated;       /* an actor's own thread: no loop of the user's, no stealing */
 	uint64_t now_ns;         /* ask cx__now_ns */
-	int64_t wall_ms;
-	uint8_t now_is_old;           /* a turn was run since the clock was read */
-	uint8_t after_poll;           /* no turn was run since */
-	uint8_t is_slow;              /* the last timed turn was long */
-	uint32_t rest_us;             /* how long it rests now; rest.c */
+	int64_t wall_ms;         /* ask cx__wall_ms */
+	uint8_t wall_is_old;     /* not asked for since the last poll */
+	uint8_t now_is_old;      /* a turn was run since the clock was read */
+	uint8_t after_poll;      /* no turn was run since */
+	uint8_t is_slow;         /* the last timed turn was long */
+	uint32_t rest_us;        /* how long it rests now; rest.c */
 	uint64_t load_ns, load_calls; /* clock and handler calls when that was last decided */
 	uint64_t random;
 	uint32_t
@@ -342,6 +344,8 @@ static inline void cx__queue_local(struct cx_worker *w, struct cx__actor *a)
 	a->queued = 1;
 	cx__run_later(w, a);
 }
+/* Unix time, read once a poll at most. */
+int64_t cx__wall_ms(struct cx_worker *w);
 /* Monotonic ns, read once a turn at most. */
 uint64_t cx__now_ns(struct cx_worker *w);
 static inline uint64_t cx__now_ms(struct cx_worker *w)
