@@ -111,7 +111,9 @@ struct cx__actor {
 	_Atomic(struct cx__kind *) kind; /* written by spawn; late senders may still look */
 	_Atomic int32_t depth;
 	_Atomic uint32_t gen;
-	uint32_t slot;
+	/* of the slot, for good, as is any: the home, or CX__DIRECT_NEVER where any is set.  Here, since
+	 * senders of other workers look at it too */
+	uint16_t direct;
 	uint16_t home; /* worker index */
 	uint8_t any;   /* of the slot, for good: may run on every worker (else only at home) */
 	_Atomic uint8_t parked; /* rule 5 */
@@ -119,13 +121,13 @@ struct cx__actor {
 	 * direct hand-over and a quiet turn touch is on this line */
 	_Alignas(64) struct cx__actor *run_next; /* in the run queue */
 	struct cx_msg *mail_head, *mail_tail;    /* in order: local ones, and drained */
-	struct cx_msg *control_head, *control_tail;
+	struct cx_msg *control_head;
 	void *state;
 	_Atomic int32_t local_depth; /* relaxed: figures read it */
 	int32_t mailbox_cap;         /* the type's, for senders on the home worker */
-	uint16_t direct; /* of the slot, for good: the home, CX__DIRECT_NEVER when any is set */
-	uint8_t queued;  /* in the run queue */
-	uint8_t reason;  /* enum cx_err */
+	uint32_t slot;
+	uint8_t queued; /* in the run queue */
+	uint8_t reason; /* enum cx_err */
 	union {
 		struct {
 			uint8_t status;    /* enum cx__status */
@@ -135,6 +137,7 @@ struct cx__actor {
 		};
 		uint32_t unquiet; /* all four at once: 0 in most turns */
 	};
+	struct cx_msg *control_tail;
 	struct cx_timer *timers;
 	struct cx__ask *asks;
 	struct cx__watcher *watchers;

@@ -18,6 +18,9 @@
 #include "runtime/internal.h"
 
 _Static_assert(sizeof(struct cx__actor) <= 192, "an idle actor stays under 256 bytes");
+_Static_assert(offsetof(struct cx__actor, run_next) == 64 &&
+                       offsetof(struct cx__actor, unquiet) < 128,
+               "what others write and what the runner writes lie apart");
 _Static_assert(offsetof(struct cx_msg, link) == 0 && sizeof(ck_stack_entry_t) == sizeof(void *),
                "a message is its own stack entry");
 
