@@ -64,13 +64,12 @@ struct cx_msg {
 	struct cx_buf *buf; /* or NULL */
 	struct cx_ref to;
 	struct cx_ref from;
-	uint64_t corr; /* not 0: an ask, or the answer to it */
-	uint32_t type;
-	uint32_t size; /* bytes of the whole struct */
-	uint16_t cls;  /* runtime's: pool class */
-	uint16_t flags;
-	uint32_t seq; /* runtime's */
-	void *owner;  /* runtime's: the pool it came from */
+	uint64_t corr;    /* not 0: an ask, or the answer to it */
+	uintptr_t origin; /* runtime's: the pool it came from */
+	uint16_t type;
+	uint16_t size;  /* bytes of the whole struct */
+	uint16_t flags; /* runtime's */
+	uint16_t flow;  /* runtime's */
 };
 
 /* The highest message id that is the runtime's own. */
@@ -108,6 +107,7 @@ struct cx_timer;
 struct cx_msg_timer {
 	struct cx_msg hdr;
 	struct cx_timer *timer;
+	uint32_t seq; /* runtime's */
 };
 
 /* A timer of an actor.  It lives in the actor's state and ends with it; zeroed is "not armed".
@@ -187,8 +187,8 @@ struct cx_actor_type {
 CX_NODISCARD enum cx_err cx_spawn(struct cx_ctx *ctx, const struct cx_actor_type *type,
                                   const void *conf, uint64_t home_key, struct cx_ref *out);
 
-/* Make a message, zeroed, from this worker's pool; size in bytes, with its struct cx_msg, at most 4096.
- * Ends the process when memory is out.
+/* Make a message, zeroed, from this worker's pool; type below CX_MSG_LIMIT, size in bytes, with its
+ * struct cx_msg, at most 4096.  Ends the process when memory is out.
  * Thread: any handler.
  * Returns the message, never NULL; the caller's until sent or dropped. */
 struct cx_msg *cx_msg_new(struct cx_ctx *ctx, uint32_t type, size_t size);
@@ -310,7 +310,8 @@ unsigned cx_worker_count(const struct cx_ctx *ctx);
 uint64_t cx_now_ms(const struct cx_ctx *ctx);
 uint64_t cx_now_ns(const struct cx_ctx *ctx);
 
-/* Unix time in milliseconds, about as of the start of the turn; may jump.
+/* Unix time in milliseconds, as of the first question since the worker looked after its sockets (about
+ * 1 ms at most, unless a handler takes longer); may jump.
  * Thread: any handler.
  * Returns milliseconds since 1970-01-01 00:00 UTC. */
 int64_t cx_wall_ms(const struct cx_ctx *ctx);
@@ -320,8 +321,8 @@ int64_t cx_wall_ms(const struct cx_ctx *ctx);
  * Returns 64 bits. */
 uint64_t cx_random(struct cx_ctx *ctx);
 
-/* Make a message for cx_post, zeroed; size in bytes, with its struct cx_msg, at most 4096.  Ends the
- * process when memory is out.
+/* Make a message for cx_post, zeroed; type below CX_MSG_LIMIT, size in bytes, with its struct cx_msg,
+ * at most 4096.  Ends the process when memory is out.
  * Thread: any.
  * Returns the message, never NULL; the caller's until posted or dropped. */
 struct cx_msg *cx_post_new(uint32_t type, size_t size);

@@ -37,6 +37,8 @@ static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned an
 		                      memory_order_relaxed); /* CX_NOBODY is 0 */
 		chunk[i].home = home->index;
 		chunk[i].any = (uint8_t)any;
+		chunk[i].status = CX__FREE;
+		chunk[i].direct = any ? CX__DIRECT_NEVER : home->index;
 		chunk[i].free_next = i + 1 < CX__CHUNK ? &chunk[i + 1] : NULL;
 	}
 	atomic_store_explicit(&rt->chunks[n], chunk, memory_order_relaxed);
@@ -82,10 +84,14 @@ static struct cx__kind *add_kind(struct cx_runtime *rt, const struct cx_actor_ty
 
 	cx_assert(kind != NULL && n < CX__KINDS_MAX && type->handler_count < UINT8_MAX);
 	kind->type = type;
-	kind->index = (uint16_t)n;
+	kind->index = n;
+	kind->batch = type->batch_max > 0 ? type->batch_max : CX__BATCH;
+	kind->batch_end = type->batch_end;
 	for (size_t i = 0; i < type->handler_count; i++) {
-		cx_assert(type->handlers[i].type < CX_MSG_LIMIT);
-		kind->map[type->handlers[i].type] = (uint8_t)(i + 1);
+		const struct cx_handler *h = &type->handlers[i];
+
+		cx_assert(h->type < CX_MSG_LIMIT && h->size >= sizeof(struct cx_msg));
+		kind->on[h->type] = (struct cx__on){ .fn = h->fn, .size = h->size };
 	}
 	atomic_store_explicit(&rt->kinds[n], kind, memory_order_relaxed);
 	/* release: pairs with the acquire in find_kind */
@@ -175,6 +181,7 @@ enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
 	if (a == NULL)
 		return CX_ENOMEM;
 	a->kind = kind;
+	a->mailbox_cap = (int32_t)type->mailbox_cap;
 	ref.slot = a->slot;
 	ref.gen = atomic_load_explicit(&a->gen, memory_order_relaxed) + 1;
 	cx_assert(ref.gen % 2 == 1);

@@ -14,11 +14,7 @@ void *cx_worker_loop(const struct cx_worker *worker)
 
 struct cx_ref cx_self(const struct cx_ctx *ctx)
 {
-	const struct cx_ref self = {
-		ctx->actor->slot, atomic_load_explicit(&ctx->actor->gen, memory_order_relaxed)
-	};
-
-	return self;
+	return ctx->self;
 }
 
 unsigned cx_worker_index(const struct cx_ctx *ctx)
@@ -43,7 +39,7 @@ uint64_t cx_now_ns(const struct cx_ctx *ctx)
 
 int64_t cx_wall_ms(const struct cx_ctx *ctx)
 {
-	return ctx->worker->wall_ms;
+	return cx__wall_ms(ctx->worker);
 }
 
 uint64_t cx_random(struct cx_ctx *ctx) /* xorshift64*, Vigna 2016 */

@@ -34,6 +34,7 @@
 
 #include "runtime/deque.h"
 #include "runtime/handler_times.h"
+#include "runtime/message.h"
 #include "runtime/pool.h"
 #include "runtime/stack.h"
 #include "runtime/timer_wheel.h"
@@ -44,12 +45,16 @@
 #define CX__BATCH 64
 #define CX__TURNS_A_POLL 64
 #define CX__ROUND_NS 1000000
+#define CX__QUICK_ROUND_NS 20000
+/* What an actor's and a worker's `direct` hold when no hand-over is direct: they never compare equal. */
+#define CX__DIRECT_NEVER 0xffff
+#define CX__DIRECT_NOW_NEVER 0xfffe
 
 enum cx__flag {
 	CX__ASK = 1,    /* an answer is expected */
 	CX__ANSWER = 2, /* corr must still be pending at the receiver */
 	CX__FINAL = 4,  /* an answer whose ask was already taken from the table */
-	CX__TIMER = 8,  /* seq must still be the timer's */
+	CX__TIMER = 8,  /* its seq must still be the timer's */
 	CX__OFFLOADED = 16,
 	CX__LOCAL = 32,  /* came over the list, not the stack */
 	CX__TRACED = 64, /* its handler is traced (trace.c) */
@@ -76,18 +81,26 @@ struct cx__start {
 };
 
 enum cx__status {
-	CX__FREE, /* no actor, or start has not run yet */
 	CX__LIVE,
+	CX__FREE, /* no actor, or start has not run yet */
 	CX__DOWN, /* failed, waits for CX_MSG_RESTART; ordinary messages stay in the mailbox */
 };
 
 struct cx__ask;
 struct cx__watcher;
 
+/* Who handles a type of message: its size is 0 when nobody does. */
+struct cx__on {
+	cx_handler_fn *fn;
+	uint32_t size;
+};
+
 struct cx__kind {
 	const struct cx_actor_type *type;
-	uint16_t index;
-	uint8_t map[CX_MSG_LIMIT]; /* message type -> handler number + 1 */
+	uint32_t index;
+	uint32_t batch; /* the type's batch_max, or what stands for 0 */
+	void (*batch_end)(struct cx_ctx *ctx, void *state); /* the type's */
+	struct cx__on on[CX_MSG_LIMIT];
 };
 
 struct cx__actor {
@@ -98,37 +111,48 @@ struct cx__actor {
 	_Atomic(struct cx__kind *) kind; /* written by spawn; late senders may still look */
 	_Atomic int32_t depth;
 	_Atomic uint32_t gen;
-	_Atomic uint32_t parked;
+	/* of the slot, for good, as is any: the home, or CX__DIRECT_NEVER where any is set.  Here, since
+	 * senders of other workers look at it too */
+	uint16_t direct;
 	uint16_t home; /* worker index */
 	uint8_t any;   /* of the slot, for good: may run on every worker (else only at home) */
-	/* written by whoever runs it: the home worker, or who took it from a run queue */
+	_Atomic uint8_t parked; /* rule 5 */
+	/* written by whoever runs it: the home worker, or who took it from a run queue.  All that a
+	 * direct hand-over and a quiet turn touch is on this line */
 	_Alignas(64) struct cx__actor *run_next; /* in the run queue */
 	struct cx_msg *mail_head, *mail_tail;    /* in order: local ones, and drained */
-	struct cx_msg *control_head, *control_tail;
+	struct cx_msg *control_head;
 	void *state;
-	struct cx__pool *state_owner;
+	_Atomic int32_t local_depth; /* relaxed: figures read it */
+	int32_t mailbox_cap;         /* the type's, for senders on the home worker */
+	uint32_t slot;
+	uint8_t queued; /* in the run queue */
+	uint8_t reason; /* enum cx_err */
+	union {
+		struct {
+			uint8_t status;    /* enum cx__status */
+			uint8_t has_token; /* rule 2 */
+			uint8_t is_parked; /* we put the token into `parked` */
+			uint8_t ending;    /* set by cx_stop / cx_fail */
+		};
+		uint32_t unquiet; /* all four at once: 0 in most turns */
+	};
+	struct cx_msg *control_tail;
 	struct cx_timer *timers;
 	struct cx__ask *asks;
 	struct cx__watcher *watchers;
 	struct cx_ref supervisor;
 	struct cx__actor *free_next; /* a free slot may still be queued, for late messages */
-	_Atomic int32_t local_depth; /* relaxed: figures read it */
-	uint32_t slot;
+	struct cx__pool *state_owner;
 	int32_t taken; /* handled, but not yet taken off depth (rule 2) */
 	uint16_t state_cls;
-	uint8_t queued;    /* in the run queue */
-	uint8_t has_token; /* rule 2 */
-	uint8_t is_parked; /* we put the token into `parked` */
-	uint8_t status;
-	uint8_t ending; /* set by cx_stop / cx_fail */
-	uint8_t reason; /* enum cx_err */
 };
 
 /* Counters of one kind on one worker: one writer, read by anybody, so relaxed everywhere. */
 struct cx__kind_count {
-	_Atomic uint64_t spawned, ended, messages, turns, busy_ns, refused, dead, late, slow,
-		restarts, unhandled;
+	_Atomic uint64_t messages, turns, busy_ns; /* each turn's */
 	_Atomic uint32_t depth_max;
+	_Atomic uint64_t spawned, ended, refused, dead, late, slow, restarts, unhandled;
 };
 
 static inline void cx__count(_Atomic uint64_t *c, uint64_t n)
@@ -148,6 +172,7 @@ static inline void cx__add_local(struct cx__actor *a, int32_t n)
 struct cx_ctx {
 	struct cx_worker *worker;
 	struct cx__actor *actor;
+	struct cx_ref self; /* the actor's */
 };
 
 struct cx__ask {
@@ -166,34 +191,36 @@ struct cx_worker {
 	_Atomic uint32_t stop; /* enum cx__stop */
 	_Atomic uint64_t wakeups;
 	/* written by the worker, read by the watchdog and figures */
-	_Alignas(64) _Atomic uint64_t
-		dispatched; /* grows with each handler call; odd: inside one */
-	_Atomic uint32_t doing_kind, doing_type;
+	_Alignas(64) _Atomic uint64_t calls; /* of handlers, counted before each */
+	_Atomic uint32_t doing_kind;
+	_Atomic uint32_t doing_type; /* CX_MSG_NONE: no turn is run.  Release, after calls */
 	_Atomic uint64_t turns, polls, sleeps, steals, busy_ns, timers;
 	_Atomic uint32_t run_queue;
 	/* the worker's own */
 	_Alignas(64) struct cx_ctx ctx;
 	struct cx_runtime *rt;
+	struct cx__pool *pool;
 	struct cx__actor *run_head, *run_tail;
 	uint32_t run_len;
 	uint16_t index;
+	uint16_t direct; /* index, or CX__DIRECT_NOW_NEVER: what is sent takes cx__deliver */
 	uint8_t is_trace_on;     /* the runtime has a trace; set before the thread runs */
 	uint8_t is_tracing;      /* the handler that runs is traced, so is what it sends */
 	uint8_t is_turn_tracing; /* one of this turn's was, so is its batch_end */
 	uint8_t dedicated;       /* an actor's own thread: no loop of the user's, no stealing */
 	uint64_t now_ns;         /* ask cx__now_ns */
-	int64_t wall_ms;
-	uint8_t now_is_old;           /* a turn was run since the clock was read */
-	uint8_t after_poll;           /* no turn was run since */
-	uint8_t is_slow;              /* the last timed turn was long */
-	uint32_t rest_us;             /* how long it rests now; rest.c */
+	int64_t wall_ms;         /* ask cx__wall_ms */
+	uint8_t wall_is_old;     /* not asked for since the last poll */
+	uint8_t now_is_old;      /* a turn was run since the clock was read */
+	uint8_t after_poll;      /* no turn was run since */
+	uint8_t is_slow;         /* the last timed turn was long */
+	uint32_t rest_us;        /* how long it rests now; rest.c */
 	uint64_t load_ns, load_calls; /* clock and handler calls when that was last decided */
 	uint64_t random;
 	uint32_t
 		turn_limit; /* messages; 0: the type's alone (the simulator cuts turns short) */
 	const struct cx_loop_ops *loop_ops;
 	void *loop;
-	struct cx__pool *pool;
 	struct cx__wheel wheel;
 	struct cx__ask **ask_pages;
 	uint32_t ask_page_count;
@@ -209,6 +236,15 @@ struct cx_worker {
 	_Alignas(64) pthread_mutex_t free_lock;
 	struct cx__actor *free_slots[2]; /* [any]; linked by .free_next */
 };
+
+/* From here on ctx is the permission of `a`, which is in the turn of this worker. */
+static inline void cx__enter_actor(struct cx_worker *w, struct cx__actor *a)
+{
+	w->ctx.actor = a;
+	/* relaxed: our own write, or a slot whose spawner's START we have drained */
+	w->ctx.self =
+		(struct cx_ref){ a->slot, atomic_load_explicit(&a->gen, memory_order_relaxed) };
+}
 
 /* A handler over the watchdog's limit.  Written by the watchdog, read by anybody: relaxed. */
 struct cx__slow {
@@ -275,17 +311,6 @@ CX_NODISCARD enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *he
                                      struct cx_ref to, struct cx_msg *msg, enum cx__lane lane);
 void cx__drain(struct cx__actor *a);
 struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size);
-/* here: as cx__pool_here(). */
-static inline void cx__msg_free_at(struct cx__pool *here, struct cx_msg *msg)
-{
-	if (msg->buf != NULL)
-		cx_buf_unref(msg->buf);
-	cx__pool_give_at(here, msg->owner, msg, msg->cls);
-}
-static inline void cx__msg_free(struct cx_msg *msg)
-{
-	cx__msg_free_at(cx__pool_here(), msg);
-}
 /* A message that nobody will handle: asks bounce, watches answer, then it is freed. */
 void cx__dead_letter(struct cx_runtime *rt, struct cx_worker *here, struct cx_msg *msg);
 
@@ -322,11 +347,28 @@ static inline void cx__queue_local(struct cx_worker *w, struct cx__actor *a)
 	a->queued = 1;
 	cx__run_later(w, a);
 }
+/* Unix time, read once a poll at most. */
+int64_t cx__wall_ms(struct cx_worker *w);
 /* Monotonic ns, read once a turn at most. */
 uint64_t cx__now_ns(struct cx_worker *w);
 static inline uint64_t cx__now_ms(struct cx_worker *w)
 {
 	return cx__now_ns(w) / 1000000;
+}
+
+/* dispatch.c */
+/* The message is handled, or not for this actor; then freed. */
+void cx__dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg);
+/* The same with tracing on: the time of a traced message's handler. */
+void cx__dispatch_traced(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg);
+/* Calls the type's. */
+void cx__batch_end(struct cx_worker *w, struct cx__actor *a);
+/* The watchdog's view, and cx_assert's: this call has begun. */
+static inline void cx__doing(struct cx_worker *w, uint32_t type)
+{
+	cx__count(&w->calls, 1);
+	/* release: pairs with look in watchdog.c */
+	atomic_store_explicit(&w->doing_type, type, memory_order_release);
 }
 
 /* turn.c */

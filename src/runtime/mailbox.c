@@ -18,32 +18,49 @@
 #include "runtime/internal.h"
 
 _Static_assert(sizeof(struct cx__actor) <= 192, "an idle actor stays under 256 bytes");
+_Static_assert(offsetof(struct cx__actor, run_next) == 64 &&
+                       offsetof(struct cx__actor, unquiet) < 128,
+               "what others write and what the runner writes lie apart");
 _Static_assert(offsetof(struct cx_msg, link) == 0 && sizeof(ck_stack_entry_t) == sizeof(void *),
                "a message is its own stack entry");
 
-struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size)
+struct cx_msg *cx__msg_take_slow(struct cx__pool *pool, uint32_t type, size_t size)
 {
-	struct cx__pool *pool = here != NULL ? here->pool : NULL;
+	uintptr_t origin = CX__ORIGIN_MALLOC;
 	struct cx_msg *msg;
 	uint16_t cls;
 
-	cx_assert(size >= sizeof(*msg) && size <= 4096);
+	cx_assert(size >= sizeof(*msg) && size <= CX__MSG_MAX && type < CX_MSG_LIMIT);
 	msg = cx__pool_take(pool, size, &cls);
-	if (cls == CX__CLS_MALLOC)
-		memset(msg, 0, size);
-	else /* small ones without a call */
-		for (size_t at = 0; at < size; at += CX__POOL_STEP)
-			memset((uint8_t *)msg + at, 0, CX__POOL_STEP);
-	msg->type = type;
-	msg->size = (uint32_t)size;
-	msg->cls = cls;
-	msg->owner = pool;
+	memset(msg, 0, size);
+	if (pool != NULL)
+		origin = (uintptr_t)pool | cls;
+	msg->origin = origin;
+	msg->type = (uint16_t)type;
+	msg->size = (uint16_t)size;
 	return msg;
+}
+
+struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size)
+{
+	return here != NULL ? cx__msg_take(here->pool, type, size)
+	                    : cx__msg_take_slow(NULL, type, size);
 }
 
 struct cx_msg *cx_msg_new(struct cx_ctx *ctx, uint32_t type, size_t size)
 {
-	return cx__msg_new(ctx->worker, type, size);
+	return cx__msg_take(ctx->worker->pool, type, size);
+}
+
+void cx__msg_free_slow(struct cx_msg *msg)
+{
+	const uint16_t cls = (uint16_t)(msg->origin & CX__ORIGIN_CLASS);
+
+	cx_buf_unref(msg->buf);
+	if (msg->origin == CX__ORIGIN_MALLOC)
+		free(msg);
+	else
+		cx__pool_give((struct cx__pool *)(msg->origin & ~CX__ORIGIN_CLASS), msg, cls);
 }
 
 void cx_msg_drop(struct cx_msg *msg)
@@ -121,8 +138,8 @@ static bool is_full(const struct cx__actor *a, const _Atomic int32_t *depth)
 	       (int32_t)a->kind->type->mailbox_cap;
 }
 
-static void push_local(struct cx_worker *here, struct cx__actor *a, struct cx_msg *msg,
-                       enum cx__lane lane)
+static inline void push_local(struct cx_worker *here, struct cx__actor *a, struct cx_msg *msg,
+                              enum cx__lane lane)
 {
 	struct cx_msg **head = lane == CX__CONTROL ? &a->control_head : &a->mail_head;
 	struct cx_msg **tail = lane == CX__CONTROL ? &a->control_tail : &a->mail_tail;
@@ -222,16 +239,39 @@ void cx__drain(struct cx__actor *a)
 		append(&a->control_head, &a->control_tail, cx__stack_take_all(&a->control));
 }
 
+/* Most sends on one worker end here: `direct` compares equal only when cx__deliver would find nothing
+ * but is_local (no simulator, no trace, both actors at home on this worker). */
+static inline enum cx_err send_from(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg,
+                                    enum cx__lane lane)
+{
+	struct cx_worker *w = ctx->worker;
+	struct cx__actor *a = cx__actor_at(w->rt, to.slot);
+
+	msg->from = ctx->self;
+	/* relaxed: actors that compare equal begin and end on this worker */
+	if (__builtin_expect(a != NULL && a->direct == w->direct, 1) &&
+	    __builtin_expect(atomic_load_explicit(&a->gen, memory_order_relaxed) == to.gen,
+	                     1) &&
+	    __builtin_expect(
+		    lane == CX__RESERVED ||
+			    atomic_load_explicit(&a->local_depth, memory_order_relaxed) <
+				    a->mailbox_cap,
+		    1)) {
+		msg->to = to;
+		push_local(w, a, msg, lane);
+		return CX_OK;
+	}
+	return cx__deliver(w->rt, w, to, msg, lane);
+}
+
 enum cx_err cx_send(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg)
 {
-	msg->from = cx_self(ctx);
-	return cx__deliver(ctx->worker->rt, ctx->worker, to, msg, CX__BOUNDED);
+	return send_from(ctx, to, msg, CX__BOUNDED);
 }
 
 enum cx_err cx_send_reserved(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg)
 {
-	msg->from = cx_self(ctx);
-	return cx__deliver(ctx->worker->rt, ctx->worker, to, msg, CX__RESERVED);
+	return send_from(ctx, to, msg, CX__RESERVED);
 }
 
 struct cx_msg *cx_post_new(uint32_t type, size_t size)

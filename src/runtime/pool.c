@@ -90,22 +90,21 @@ static void collect(struct cx__pool *pool)
 	}
 }
 
-void *cx__pool_take_slow(struct cx__pool *pool, size_t size, uint16_t *cls)
+void *cx__pool_refill(struct cx__pool *pool, uint16_t cls)
 {
-	uint16_t c;
-
-	if (pool == NULL || size > CX__POOL_MAX) {
-		void *p = malloc(size);
-
-		cx_assert(p != NULL);
-		*cls = CX__CLS_MALLOC;
-		return p;
-	}
-	c = pool->class_of[(size + CX__POOL_STEP - 1) / CX__POOL_STEP];
 	collect(pool);
-	if (pool->rest[c] == NULL)
-		carve(pool, c);
-	return cx__pool_take(pool, size, cls); /* now there is one */
+	if (pool->rest[cls] == NULL)
+		carve(pool, cls);
+	return cx__pool_take_resting(pool, cls); /* now there is one */
+}
+
+void *cx__pool_take_malloc(size_t size, uint16_t *cls)
+{
+	void *p = malloc(size);
+
+	cx_assert(p != NULL);
+	*cls = CX__CLS_MALLOC;
+	return p;
 }
 
 void cx__pool_give_slow(struct cx__pool *owner, void *p, uint16_t cls)

@@ -51,7 +51,8 @@ struct cx__pool *cx__pool_here(void);
 void cx__pool_enter(struct cx__pool *pool);
 
 /* The rare ways of take and give below. */
-void *cx__pool_take_slow(struct cx__pool *pool, size_t size, uint16_t *cls);
+void *cx__pool_refill(struct cx__pool *pool, uint16_t cls);
+void *cx__pool_take_malloc(size_t size, uint16_t *cls);
 void cx__pool_give_slow(struct cx__pool *owner, void *block, uint16_t cls);
 
 static inline void cx__pool_rest(struct cx__pool *pool, void *p, uint16_t cls)
@@ -63,24 +64,36 @@ static inline void cx__pool_rest(struct cx__pool *pool, void *p, uint16_t cls)
 	cx__hide((uint8_t *)block + sizeof(*block), cx__pool_class_bytes[cls] - sizeof(*block));
 }
 
+/* size: at most CX__POOL_MAX. */
+static inline uint16_t cx__pool_class(const struct cx__pool *pool, size_t size)
+{
+	return pool->class_of[(size + CX__POOL_STEP - 1) / CX__POOL_STEP];
+}
+
+/* A block that rests in pool, which is cx__pool_here(); NULL: refill.  It may be written up to the end
+ * of its class. */
+static inline void *cx__pool_take_resting(struct cx__pool *pool, uint16_t cls)
+{
+	struct cx__resting *block = pool->rest[cls];
+
+	if (__builtin_expect(block == NULL, 0))
+		return NULL;
+	cx__show(block, cx__pool_class_bytes[cls]);
+	pool->rest[cls] = (struct cx__resting *)(void *)block->link.next;
+	return block;
+}
+
 /* size > 0.  From pool (which must be cx__pool_here()), or by malloc when pool is NULL or the size
- * over the largest class.  Aborts when memory is out.  Blocks of a pool may be written up to the next
- * multiple of CX__POOL_STEP. */
+ * over the largest class.  Aborts when memory is out. */
 static inline void *cx__pool_take(struct cx__pool *pool, size_t size, uint16_t *cls)
 {
-	struct cx__resting *block;
-	uint16_t c;
+	void *block;
 
 	if (pool == NULL || size > CX__POOL_MAX)
-		return cx__pool_take_slow(pool, size, cls);
-	c = pool->class_of[(size + CX__POOL_STEP - 1) / CX__POOL_STEP];
-	block = pool->rest[c];
-	if (__builtin_expect(block == NULL, 0))
-		return cx__pool_take_slow(pool, size, cls);
-	cx__show(block, cx__pool_class_bytes[c]);
-	pool->rest[c] = (struct cx__resting *)(void *)block->link.next;
-	*cls = c;
-	return block;
+		return cx__pool_take_malloc(size, cls);
+	*cls = cx__pool_class(pool, size);
+	block = cx__pool_take_resting(pool, *cls);
+	return block != NULL ? block : cx__pool_refill(pool, *cls);
 }
 
 /* owner: the pool that was given to take; here: cx__pool_here().  Thread: any. */

@@ -37,8 +37,7 @@ void cx__rest(struct cx_worker *w)
 	struct timespec t = { 0 };
 
 	if (now_ns - w->load_ns >= LOAD_NS) {
-		const uint64_t calls =
-			atomic_load_explicit(&w->dispatched, memory_order_relaxed) / 2;
+		const uint64_t calls = atomic_load_explicit(&w->calls, memory_order_relaxed);
 
 		w->rest_us = cx__rest_us(w->rt->conf.rest_us, calls - w->load_calls,
 		                         now_ns - w->load_ns);

@@ -19,6 +19,7 @@ static struct cx_worker *worker_new(struct cx_runtime *rt, unsigned index, uint6
 	pthread_mutex_init(&w->free_lock, NULL);
 	w->rt = rt;
 	w->index = (uint16_t)index;
+	w->direct = rt->sim != NULL ? CX__DIRECT_NOW_NEVER : w->index;
 	w->ctx.worker = w;
 	w->pool = cx__pool_new();
 	w->random = (seed + index) * UINT64_C(0x9e3779b97f4a7c15) | 1;
@@ -166,7 +167,10 @@ enum cx_err cx_runtime_start(struct cx_runtime *rt)
 	rt->offload = cx__offload_new(rt, rt->conf.offload_threads, rt->conf.offload_queue);
 	rt->started = true;
 	for (unsigned i = rt->all_workers; i-- > 0;) {
-		rt->worker[i]->is_trace_on = rt->trace != NULL;
+		if (rt->trace != NULL) {
+			rt->worker[i]->is_trace_on = 1;
+			rt->worker[i]->direct = CX__DIRECT_NOW_NEVER;
+		}
 		rc = pthread_create(&rt->worker[i]->thread, NULL, cx__worker_main,
 		                    rt->worker[i]);
 		cx_assert(rc == 0);

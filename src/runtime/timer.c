@@ -25,7 +25,7 @@ void cx__timer_fire(void *arg, struct cx_timer *timer)
 	timer->owner_prev = NULL;
 	m = (struct cx_msg_timer *)(void *)cx__msg_new(w, timer->msg_type, sizeof(*m));
 	m->timer = timer;
-	m->hdr.seq = timer->seq;
+	m->seq = timer->seq;
 	m->hdr.flags = CX__TIMER;
 	to.slot = a->slot;
 	to.gen = atomic_load_explicit(&a->gen, memory_order_relaxed);

@@ -2,7 +2,8 @@
 /* Events of traced messages, gathered by all workers in one bounded array.  Each takes a place by
  * counting on and fills it alone; the array is read when the workers have ended.
  *
- * A traced message carries CX__TRACED, and in seq (which only timers use else) the number of its flow. */
+ * A traced message carries CX__TRACED and the number of its flow.  When these run out, nothing more is
+ * marked: 65535 arrows are more than any viewer shows. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -79,17 +80,22 @@ void cx__trace_sent(struct cx_worker *w, struct cx_msg *msg)
 	struct event event = {
 		.at_ns = cx__clock_ns(),
 		.msg_type = msg->type,
-		.kind = atomic_load(&w->ctx.actor->kind)->index,
+		.kind = (uint16_t)atomic_load(&w->ctx.actor->kind)->index,
 		.worker = w->index,
 		.type = EVENT_SENT,
 	};
 
 	if (msg->flags & CX__TIMER)
 		return;
+	/* relaxed: only the numbers must differ */
 	event.flow =
 		atomic_fetch_add_explicit(&w->rt->trace->flows, 1, memory_order_relaxed) + 1;
+	if (event.flow > UINT16_MAX) {
+		atomic_store_explicit(&w->rt->trace->flows, UINT16_MAX, memory_order_relaxed);
+		return;
+	}
 	msg->flags |= CX__TRACED;
-	msg->seq = event.flow;
+	msg->flow = (uint16_t)event.flow;
 	record(w, &event);
 }
 

@@ -10,183 +10,162 @@
 #define TIMED_ONE_IN 64
 #define QUICK_TURN_NS 5000 /* where they are longer, each turn is timed */
 
-static bool is_stale(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
-{
-	if (msg->flags & CX__TIMER) {
-		const struct cx_msg_timer *t = (const struct cx_msg_timer *)(const void *)msg;
-
-		return t->timer->seq != msg->seq;
-	}
-	if ((msg->flags & CX__ANSWER) && !(msg->flags & CX__FINAL) &&
-	    !cx__ask_close(w, a, msg->corr)) {
-		cx__count(&w->counts[a->kind->index].late, 1);
-		return true;
-	}
-	return false;
-}
-
-static void call_handler(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
-{
-	struct cx__kind *kind = a->kind;
-	const unsigned n = kind->map[msg->type];
-	const struct cx_handler *handler;
-
-	if (n == 0) {
-		cx__count(&w->counts[kind->index].unhandled, 1);
-		return;
-	}
-	handler = &kind->type->handlers[n - 1];
-	cx_assert(handler->size == msg->size);
-	handler->fn(&w->ctx, a->state, msg);
-}
-
-/* The message is handled, or not for this actor; then freed. */
-static void dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg)
-{
-	struct cx__kind *kind = a->kind;
-	const uint64_t n = atomic_load_explicit(&w->dispatched, memory_order_relaxed);
-
-	/* relaxed: our own write, or a slot whose spawner's START we have drained */
-	if (msg->to.gen != atomic_load_explicit(&a->gen, memory_order_relaxed)) {
-		cx__count(&w->counts[kind->index].dead, 1);
-		cx__dead_letter(w->rt, w, msg);
-		return;
-	}
-	atomic_store_explicit(&w->doing_kind, kind->index, memory_order_relaxed);
-	atomic_store_explicit(&w->doing_type, msg->type, memory_order_relaxed);
-	atomic_store_explicit(&w->dispatched, n + 1, memory_order_relaxed);
-	switch (msg->type) {
-	case CX_MSG_START:
-	case CX_MSG_RESTART:
-		cx__actor_start(w, a, msg);
-		break;
-	case CX_MSG_STOP:
-		cx_stop(&w->ctx);
-		break;
-	case CX__MSG_WATCH:
-		cx__watch_add(w, a, msg);
-		break;
-	case CX__MSG_CRASH:
-		if (a->status == CX__LIVE)
-			cx_fail(&w->ctx, CX_MSG_AS(struct cx__failed, msg)->reason);
-		break;
-	default:
-		if (a->status == CX__LIVE && !is_stale(w, a, msg))
-			call_handler(w, a, msg);
-		break;
-	}
-	atomic_store_explicit(&w->dispatched, n + 2, memory_order_relaxed);
-	cx__msg_free_at(w->pool, msg);
-}
-
-/* With tracing on: the time of a traced message's handler. */
-static __attribute__((noinline)) void dispatch_traced(struct cx_worker *w, struct cx__actor *a,
-                                                      struct cx_msg *msg)
-{
-	const unsigned kind = a->kind->index;
-	const uint32_t type = msg->type;
-	const uint32_t flow = msg->flags & CX__TRACED ? msg->seq : 0;
-	const uint64_t began_ns = cx__clock_ns();
-
-	w->is_tracing = flow != 0;
-	dispatch(w, a, msg);
-	if (w->is_tracing) { /* or it was marked by its handler */
-		cx__trace_handled(w, kind, type, flow, began_ns);
-		w->is_turn_tracing = 1;
-	}
-}
-
-static void batch_end(struct cx_worker *w, struct cx__actor *a)
-{
-	const unsigned kind = a->kind->index;
-	uint64_t began_ns;
-
-	if (__builtin_expect(!w->is_turn_tracing, 1)) {
-		a->kind->type->batch_end(&w->ctx, a->state);
-		return;
-	}
-	began_ns = cx__clock_ns();
-	w->is_tracing = 1;
-	a->kind->type->batch_end(&w->ctx, a->state);
-	cx__trace_handled(w, kind, CX_MSG_NONE, 0, began_ns);
-}
-
-static struct cx_msg *pop(struct cx_msg **head)
-{
-	struct cx_msg *msg = *head;
-
-	*head = msg->link;
-	return msg;
-}
+/* Where each message is to take cx__dispatch. */
+static const struct cx__on on_nothing[CX_MSG_LIMIT];
 
 /* Messages handled, by the way they came. */
 struct handled {
 	int32_t shared, local;
 };
 
-static void run_one(struct cx_worker *w, struct cx__actor *a, struct cx_msg **head,
-                    struct handled *handled)
+static inline void count_off(struct cx__actor *a, const struct cx_msg *msg,
+                             struct handled *handled)
 {
-	struct cx_msg *msg = pop(head);
-
-	if (msg->flags & CX__LOCAL) {
+	if (__builtin_expect(msg->flags & CX__LOCAL, 1)) {
 		handled->local++;
 		cx__add_local(a, -1); /* at once: it may send to itself in this turn */
 	} else {
 		handled->shared++;
 	}
-	if (__builtin_expect(w->is_trace_on, 0))
-		dispatch_traced(w, a, msg);
-	else
-		dispatch(w, a, msg);
 }
 
-static struct handled run_messages(struct cx_worker *w, struct cx__actor *a)
+/* on: of the actor's kind; nobody's when each message must take cx__dispatch. */
+static inline void handle(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg,
+                          const struct cx__on *on, struct handled *handled)
 {
-	struct cx__kind *kind = a->kind;
-	uint64_t began_ns = w->now_is_old ? 0 : w->now_ns;
-	uint32_t limit = kind->type->batch_max > 0 ? kind->type->batch_max : CX__BATCH;
+	const struct cx__on *handler = &on[msg->type];
+
+	count_off(a, msg, handled);
+	if (__builtin_expect(handler->size == msg->size && msg->to.gen == w->ctx.self.gen &&
+	                             !(msg->flags & (CX__TIMER | CX__ANSWER)),
+	                     1)) {
+		cx__doing(w, msg->type);
+		handler->fn(&w->ctx, a->state, msg);
+		cx__msg_free_at(w->pool, msg);
+	} else if (w->is_trace_on) {
+		cx__dispatch_traced(w, a, msg);
+	} else {
+		cx__dispatch(w, a, msg);
+	}
+}
+
+static __attribute__((noinline)) struct handled run_control(struct cx_worker *w,
+                                                            struct cx__actor *a)
+{
 	/* Not beyond what is there now: who sends to himself does not hold up the others. */
 	const struct cx_msg *last = a->control_tail;
-	bool more = a->control_head != NULL;
 	struct handled handled = { 0, 0 };
+	bool more = true;
 
-	if (w->turn_limit != 0 && w->turn_limit < limit)
-		limit = w->turn_limit;
 	while (more && !a->ending) {
-		more = a->control_head != last;
-		run_one(w, a, &a->control_head, &handled);
-	}
-	last = a->mail_tail;
-	more = a->mail_head != NULL;
-	for (uint32_t n = 0; n < limit && more && !a->ending && a->status != CX__DOWN; n++) {
-		more = a->mail_head != last;
-		run_one(w, a, &a->mail_head, &handled);
-		if (n % CLOCK_EVERY == CLOCK_EVERY - 1 && !w->dedicated) {
-			const uint64_t now_ns = cx__clock_of(w);
+		struct cx_msg *msg = a->control_head;
 
-			if (began_ns == 0) /* not known: from here on */
-				began_ns = now_ns;
-			if (now_ns - began_ns > TURN_NS)
-				break;
-		}
+		more = msg != last;
+		a->control_head = msg->link;
+		handle(w, a, msg, on_nothing, &handled);
 	}
 	return handled;
 }
 
-static int32_t depth_of(const struct cx__actor *a)
+/* May a turn go on?  Not over its limit, and not too long by the clock.  began_ns: 0 is not known yet.
+ * Returns how many messages there may have been before this is asked again, or 0. */
+static __attribute__((noinline)) uint32_t go_on(const struct cx_worker *w, uint64_t *began_ns,
+                                                uint32_t done, uint32_t limit)
 {
-	return atomic_load_explicit(&a->depth, memory_order_relaxed) +
-	       atomic_load_explicit(&a->local_depth, memory_order_relaxed);
+	uint64_t now_ns;
+
+	if (done >= limit)
+		return 0;
+	if (w->dedicated)
+		return limit;
+	now_ns = cx__clock_of(w);
+	if (*began_ns == 0) /* from here on */
+		*began_ns = now_ns;
+	if (now_ns - *began_ns > TURN_NS)
+		return 0;
+	return done + CLOCK_EVERY < limit ? done + CLOCK_EVERY : limit;
 }
 
-static void note_depth(struct cx_worker *w, struct cx__actor *a)
+/* What the turn leaves goes before what came meanwhile. */
+static void put_back(struct cx__actor *a, struct cx_msg *first, struct cx_msg *last)
 {
-	_Atomic uint32_t *max = &w->counts[a->kind->index].depth_max;
-	const int32_t depth = depth_of(a);
+	if (a->mail_head == NULL)
+		a->mail_tail = last;
+	else
+		last->link = a->mail_head;
+	a->mail_head = first;
+}
 
-	if (depth > (int32_t)atomic_load_explicit(max, memory_order_relaxed))
-		atomic_store_explicit(max, (uint32_t)depth, memory_order_relaxed);
+/* More than one. */
+static __attribute__((noinline)) struct handled run_batch(struct cx_worker *w,
+                                                          struct cx__actor *a,
+                                                          struct cx_msg *msg,
+                                                          const struct cx__on *on,
+                                                          uint32_t limit)
+{
+	struct cx_msg *const last = a->mail_tail;
+	uint64_t began_ns = w->now_is_old ? 0 : w->now_ns;
+	struct handled handled = { 0, 0 };
+	uint32_t done = 0, ask_at;
+
+	if (__builtin_expect(w->turn_limit != 0, 0) && w->turn_limit < limit)
+		limit = w->turn_limit;
+	ask_at = limit < CLOCK_EVERY ? limit : CLOCK_EVERY;
+	do {
+		struct cx_msg *next = msg->link;
+
+		handle(w, a, msg, on, &handled);
+		msg = next;
+		if (++done == ask_at && msg != NULL)
+			ask_at = go_on(w, &began_ns, done, limit);
+	} while (msg != NULL && ask_at != 0 && !a->ending);
+	if (msg != NULL)
+		put_back(a, msg, last);
+	return handled;
+}
+
+/* The ordinary messages that are there now: who sends to himself does not hold up the others. */
+static inline struct handled run_mail(struct cx_worker *w, struct cx__actor *a,
+                                      const struct cx__kind *kind)
+{
+	const bool is_plain = a->status == CX__LIVE && !w->is_trace_on;
+	const struct cx__on *on = is_plain ? kind->on : on_nothing;
+	struct cx_msg *msg = a->mail_head;
+	struct handled handled = { 0, 0 };
+
+	a->mail_head = NULL;
+	if (msg->link != NULL)
+		return run_batch(w, a, msg, on, kind->batch);
+	handle(w, a, msg, on, &handled);
+	return handled;
+}
+
+static inline struct handled run_messages(struct cx_worker *w, struct cx__actor *a,
+                                          const struct cx__kind *kind)
+{
+	struct handled control = { 0, 0 }, mail = { 0, 0 };
+
+	if (__builtin_expect(a->control_head != NULL, 0))
+		control = run_control(w, a);
+	if (a->mail_head != NULL && !a->ending && a->status != CX__DOWN)
+		mail = run_mail(w, a, kind);
+	mail.shared += control.shared;
+	mail.local += control.local;
+	return mail;
+}
+
+/* Takes what came over the stacks.  Returns how much there was on both ways. */
+static inline int32_t take_in(struct cx__actor *a)
+{
+	/* relaxed: messages are added to depth before they are pushed, so at 0 there is none whose
+	 * sender we must have seen; who adds now brings the token */
+	const int32_t shared = atomic_load_explicit(&a->depth, memory_order_relaxed);
+	const int32_t depth =
+		shared + atomic_load_explicit(&a->local_depth, memory_order_relaxed);
+
+	if (shared != 0)
+		cx__drain(a);
+	return depth;
 }
 
 /* Take what was handled off depth.  Returns what is left; at 0 the token is gone: somebody else may
@@ -235,11 +214,12 @@ static void settle_any(struct cx_worker *w, struct cx__actor *a, bool is_down)
 }
 
 /* After a turn: idle, queued again, or parked (rules 2, 3 and 5). */
-static void settle(struct cx_worker *w, struct cx__actor *a, struct handled handled)
+static inline void settle(struct cx_worker *w, struct cx__actor *a, struct handled handled)
 {
 	const bool is_down = a->status == CX__DOWN;
 
-	a->taken += handled.shared;
+	if (handled.shared != 0)
+		a->taken += handled.shared;
 	if (a->any) {
 		settle_any(w, a, is_down);
 		return;
@@ -272,74 +252,154 @@ static struct cx__handler_times *times_of(struct cx_worker *w, unsigned kind)
 	return times;
 }
 
-struct timing {
-	uint64_t began_ns;
-	uint32_t weight; /* turns that this one stands for; 0: it is not timed */
-};
-
 /* A look at the clock costs as much as a quick turn.  So the first turn after a poll is timed, which is
  * every turn of a worker with little to do, each turn where they are long, and one in TIMED_ONE_IN of
  * the others, for all of them.  The golden ratio chooses (Weyl's sequence): no regular order of turns can
- * hide from it. */
-static inline struct timing begin_turn(struct cx_worker *w)
+ * hide from it.  Returns how many turns this one stands for; 0: it is not timed. */
+static inline uint32_t weight_of_turn(const struct cx_worker *w)
 {
 	const uint64_t turn = atomic_load_explicit(&w->turns, memory_order_relaxed);
-	struct timing t = { 0, 0 };
 
 	if (__builtin_expect(w->after_poll | w->is_slow, 0))
-		t.weight = 1;
-	else if (__builtin_expect(
-			 turn * UINT64_C(0x9e3779b97f4a7c15) <= UINT64_MAX / TIMED_ONE_IN, 0))
-		t.weight = TIMED_ONE_IN;
-	if (t.weight != 0)
-		t.began_ns = cx__now_ns(w);
-	w->after_poll = 0;
-	return t;
+		return 1;
+	return turn * UINT64_C(0x9e3779b97f4a7c15) <= UINT64_MAX / TIMED_ONE_IN ? TIMED_ONE_IN
+	                                                                        : 0;
+}
+
+static __attribute__((noinline)) void begin_anywhere(struct cx_worker *w, struct cx__actor *a)
+{
+	a->has_token = 1;                 /* rule 3 */
+	w->direct = CX__DIRECT_NOW_NEVER; /* rule 6 */
+}
+
+static __attribute__((noinline)) void end_anywhere(struct cx_worker *w)
+{
+	if (w->rt->sim == NULL && !w->is_trace_on)
+		w->direct = w->index;
+}
+
+static inline void begin(struct cx_worker *w, struct cx__actor *a, const struct cx__kind *kind,
+                         int32_t depth)
+{
+	_Atomic uint32_t *max = &w->counts[kind->index].depth_max;
+
+	if (depth > (int32_t)atomic_load_explicit(max, memory_order_relaxed))
+		atomic_store_explicit(max, (uint32_t)depth, memory_order_relaxed);
+	cx__enter_actor(w, a);
+	atomic_store_explicit(&w->doing_kind, kind->index, memory_order_relaxed);
+}
+
+static inline void end(struct cx_worker *w, const struct cx__kind *kind, int32_t messages)
+{
+	struct cx__kind_count *count = &w->counts[kind->index];
+
+	w->ctx.actor = NULL;
+	/* relaxed: who is not seen inside is outside */
+	atomic_store_explicit(&w->doing_type, CX_MSG_NONE, memory_order_relaxed);
+	cx__count(&count->messages, (uint64_t)messages);
+	cx__count(&count->turns, 1);
+	cx__count(&w->turns, 1);
+	w->now_is_old = 1;
+}
+
+/* Any turn.  Returns how many messages were handled. */
+static __attribute__((noinline)) int32_t run_full(struct cx_worker *w, struct cx__actor *a)
+{
+	const struct cx__kind *kind;
+	struct handled handled;
+	int32_t depth, messages;
+
+	if (__builtin_expect(a->any, 0))
+		begin_anywhere(w, a);
+	a->queued = 0;
+	if (__builtin_expect(a->is_parked, 0))
+		unpark(a);
+	depth = take_in(a);
+	kind = a->kind; /* after it: a START that was taken in is of this kind */
+	begin(w, a, kind, depth);
+	handled = run_messages(w, a, kind);
+	messages = handled.local + handled.shared;
+	if (kind->batch_end != NULL && a->status == CX__LIVE && messages > 0)
+		cx__batch_end(w, a);
+	if (__builtin_expect(w->is_trace_on, 0)) {
+		w->is_turn_tracing = 0;
+		w->is_tracing = 0;
+	}
+	if (__builtin_expect(a->ending, 0))
+		cx__actor_end(w, a);
+	end(w, kind, messages);
+	if (__builtin_expect(a->any, 0))
+		end_anywhere(w);
+	/* An ended actor's slot may have been spawned into already, but nobody runs it before this. */
+	settle(w, a, handled);
+	return messages;
+}
+
+/* Nothing but messages of this worker's own, for an actor that lives: most turns.  What depth does not
+ * count, no stack holds (see take_in), nor is it of an actor of any worker. */
+static inline bool is_quiet(const struct cx_worker *w, const struct cx__actor *a)
+{
+	return a->mail_head != NULL && a->control_head == NULL && a->unquiet == 0 &&
+	       atomic_load_explicit(&a->depth, memory_order_relaxed) == 0 && !w->is_trace_on;
+}
+
+/* run_full without what such a turn does not need. */
+static inline int32_t run_quiet(struct cx_worker *w, struct cx__actor *a)
+{
+	const struct cx__kind *kind = a->kind;
+	struct cx_msg *msg = a->mail_head;
+	struct handled handled = { 0, 0 };
+
+	a->queued = 0;
+	begin(w, a, kind, atomic_load_explicit(&a->local_depth, memory_order_relaxed));
+	a->mail_head = NULL;
+	if (msg->link == NULL)
+		handle(w, a, msg, kind->on, &handled);
+	else
+		handled = run_batch(w, a, msg, kind->on, kind->batch);
+	if (kind->batch_end != NULL && a->status == CX__LIVE)
+		cx__batch_end(w, a);
+	if (__builtin_expect(a->ending, 0))
+		cx__actor_end(w, a);
+	end(w, kind, handled.local);
+	if (__builtin_expect(a->unquiet != 0, 0))
+		settle(w, a, handled);
+	else if (a->mail_head != NULL || a->control_head != NULL)
+		cx__queue_local(w, a);
+	return handled.local;
+}
+
+static inline int32_t run_turn(struct cx_worker *w, struct cx__actor *a)
+{
+	return is_quiet(w, a) ? run_quiet(w, a) : run_full(w, a);
 }
 
 /* Out of the way of the turns that are not timed. */
-static __attribute__((noinline)) void note_time(struct cx_worker *w, unsigned kind,
-                                                const struct timing *t, int32_t handled)
+static __attribute__((noinline)) void run_timed(struct cx_worker *w, struct cx__actor *a,
+                                                uint32_t weight)
 {
-	const uint64_t took_ns = cx__now_ns(w) - t->began_ns;
+	const uint64_t began_ns = cx__now_ns(w);
+	int32_t handled;
+	uint64_t took_ns;
+	uint32_t kind;
 
-	cx__count(&w->counts[kind].busy_ns, took_ns * t->weight);
+	w->after_poll = 0;
+	handled = run_turn(w, a);
+	/* relaxed: our own write, in run_turn; the actor may be another's by now */
+	kind = atomic_load_explicit(&w->doing_kind, memory_order_relaxed);
+	took_ns = cx__now_ns(w) - began_ns;
+	cx__count(&w->counts[kind].busy_ns, took_ns * weight);
 	if (handled > 0)
-		cx__handler_times_add(times_of(w, kind), took_ns, (uint32_t)handled, t->weight);
+		cx__handler_times_add(times_of(w, kind), took_ns, (uint32_t)handled, weight);
 	w->is_slow = took_ns > QUICK_TURN_NS;
 }
 
 void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)
 {
-	const struct timing timing = begin_turn(w);
-	const struct cx__kind *kind;
-	struct handled handled;
-	int32_t count;
+	const uint32_t weight = weight_of_turn(w);
 
-	if (a->any)
-		a->has_token = 1; /* rule 3 */
-	a->queued = 0;
-	if (a->is_parked)
-		unpark(a);
-	cx__drain(a);
-	note_depth(w, a);
-	kind = a->kind;
-	w->ctx.actor = a;
-	handled = run_messages(w, a);
-	count = handled.local + handled.shared;
-	if (a->status == CX__LIVE && kind->type->batch_end != NULL && count > 0)
-		batch_end(w, a);
-	w->is_turn_tracing = 0;
-	w->is_tracing = 0;
-	if (a->ending)
-		cx__actor_end(w, a);
-	w->ctx.actor = NULL;
-	cx__count(&w->counts[kind->index].messages, (uint64_t)count);
-	cx__count(&w->counts[kind->index].turns, 1);
-	cx__count(&w->turns, 1);
-	w->now_is_old = 1;
-	if (__builtin_expect(timing.weight != 0, 0))
-		note_time(w, kind->index, &timing, count);
-	/* An ended actor's slot may have been spawned into already, but nobody runs it before this. */
-	settle(w, a, handled);
+	if (__builtin_expect(weight != 0, 0))
+		run_timed(w, a, weight);
+	else
+		run_turn(w, a);
 }

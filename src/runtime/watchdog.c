@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Looks at each worker's dispatch counter: one that stands inside a handler for too long is named.
- * A counter instead of a clock read in each dispatch: it costs the worker two plain stores.
+/* Looks at each worker's count of handler calls: one that stands still inside a turn for too long is
+ * named.  A count instead of a clock read in each dispatch: it costs the worker two plain stores.
  *
  * It also adds up the mailboxes, a stretch of the actor table at each look: a counter for each kind
  * would cost every sender, and who asks for figures should not have to walk a table of millions. */
@@ -14,7 +14,7 @@
 #define NO_ENTRY CX_SLOW_HANDLERS
 
 struct seen {
-	uint64_t dispatched;
+	uint64_t calls;
 	uint64_t since_ns;
 	uint32_t entry; /* in the table of slow handlers, or NO_ENTRY */
 	bool is_named;
@@ -68,11 +68,13 @@ static void name(struct cx_runtime *rt, struct cx_worker *w, struct seen *seen)
 
 static void look(struct cx_runtime *rt, struct cx_worker *w, struct seen *seen, uint64_t now_ns)
 {
-	const uint64_t n = atomic_load_explicit(&w->dispatched, memory_order_relaxed);
+	/* acquire: pairs with doing in turn.c.  So a call that is seen begun is seen counted */
+	const uint32_t type = atomic_load_explicit(&w->doing_type, memory_order_acquire);
+	const uint64_t calls = atomic_load_explicit(&w->calls, memory_order_relaxed);
 	const uint64_t inside_ns = now_ns - seen->since_ns;
 
-	if (n != seen->dispatched || n % 2 == 0) {
-		*seen = (struct seen){ .dispatched = n, .since_ns = now_ns, .entry = NO_ENTRY };
+	if (calls != seen->calls || type == CX_MSG_NONE) {
+		*seen = (struct seen){ .calls = calls, .since_ns = now_ns, .entry = NO_ENTRY };
 		return;
 	}
 	if (!seen->is_named && inside_ns >= (uint64_t)rt->conf.watchdog_ms * 1000000)

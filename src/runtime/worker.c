@@ -18,7 +18,7 @@
 #include "runtime/annotate.h"
 #include "runtime/internal.h"
 
-#define LOOK_EVERY 16 /* turns between looks at the clock in a round */
+#define LOOK_EVERY 32 /* turns between looks at the clock in a round */
 #define SLEEP_MAX_MS 60000
 
 static _Thread_local struct cx_worker *here_worker;
@@ -43,16 +43,25 @@ uint64_t cx__clock_of(const struct cx_worker *w)
 
 void cx__worker_clock(struct cx_worker *w)
 {
-	struct timespec t;
-
 	w->now_ns = cx__clock_of(w);
 	w->now_is_old = 0;
+	w->wall_is_old = 1;
+}
+
+int64_t cx__wall_ms(struct cx_worker *w)
+{
+	struct timespec t;
+
+	if (!w->wall_is_old)
+		return w->wall_ms;
+	w->wall_is_old = 0;
 	if (w->rt->sim != NULL) {
 		w->wall_ms = cx__sim_wall_ms(w->rt->sim);
-		return;
+		return w->wall_ms;
 	}
 	clock_gettime(CLOCK_REALTIME, &t);
 	w->wall_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return w->wall_ms;
 }
 
 uint64_t cx__now_ns(struct cx_worker *w)
@@ -132,13 +141,10 @@ void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx_
 	}
 }
 
-static void take_injected(struct cx_worker *w)
+static __attribute__((noinline)) void take_all_injected(struct cx_worker *w)
 {
-	ck_stack_entry_t *entry, *first = NULL;
+	ck_stack_entry_t *entry = cx__stack_take_all(&w->inject), *first = NULL;
 
-	if (cx__stack_is_empty(&w->inject))
-		return;
-	entry = cx__stack_take_all(&w->inject);
 	while (entry != NULL) { /* newest first: turn round */
 		ck_stack_entry_t *next = entry->next;
 
@@ -157,14 +163,23 @@ static void take_injected(struct cx_worker *w)
 	}
 }
 
+static inline void take_injected(struct cx_worker *w)
+{
+	if (!cx__stack_is_empty(&w->inject))
+		take_all_injected(w);
+}
+
 /* The two queues in turn, so that neither starves the other.  Turns are counted for good, not in each
  * round: a round may end after one of them. */
 static struct cx__actor *next_runnable(struct cx_worker *w)
 {
 	const bool local_first =
 		atomic_load_explicit(&w->turns, memory_order_relaxed) % 2 == 0; /* ours */
-	struct cx__actor *a = local_first ? pop_local(w) : cx__deque_take(&w->any);
+	struct cx__actor *a;
 
+	if (cx__deque_is_empty(&w->any)) /* we alone fill it */
+		return pop_local(w);
+	a = local_first ? pop_local(w) : cx__deque_take(&w->any);
 	if (a == NULL)
 		a = local_first ? cx__deque_take(&w->any) : pop_local(w);
 	return a;
@@ -188,12 +203,20 @@ static struct cx__actor *steal(struct cx_worker *w)
 	return NULL;
 }
 
+/* After CX__TURNS_A_POLL turns, but not before CX__QUICK_ROUND_NS: a poll with its looks at the clock costs
+ * as much as dozens of quick turns.  At the latest after CX__ROUND_NS, as of the last look or timed turn. */
+static inline bool is_round_over(const struct cx_worker *w, uint64_t began_ns, unsigned turns)
+{
+	return w->now_ns - began_ns >
+	       (turns < CX__TURNS_A_POLL ? CX__ROUND_NS : CX__QUICK_ROUND_NS);
+}
+
 static void run_round(struct cx_worker *w)
 {
 	const uint64_t began_ns = cx__now_ns(w);
 	unsigned turns = 0;
 
-	for (; turns < CX__TURNS_A_POLL; turns++) {
+	do {
 		struct cx__actor *a;
 
 		take_injected(w);
@@ -203,11 +226,9 @@ static void run_round(struct cx_worker *w)
 		if (a == NULL)
 			break;
 		cx__worker_turn(w, a);
-		if (turns % LOOK_EVERY == LOOK_EVERY - 1)
+		if (++turns % LOOK_EVERY == 0)
 			cx__now_ns(w);
-		if (w->now_ns - began_ns > CX__ROUND_NS) /* as of the last look or timed turn */
-			break;
-	}
+	} while (!is_round_over(w, began_ns, turns));
 	if (turns > 0)
 		cx__count(&w->busy_ns, cx__now_ns(w) - began_ns);
 }
@@ -252,7 +273,7 @@ void cx__worker_end_actors(struct cx_worker *w)
 
 		if (a->home != w->index || a->state == NULL)
 			continue;
-		w->ctx.actor = a;
+		cx__enter_actor(w, a);
 		a->supervisor = CX_NOBODY;
 		cx__actor_end(w, a);
 	}
@@ -341,7 +362,7 @@ struct cx_ctx *cx_io_enter(struct cx_worker *w, struct cx_ref self)
 	cx_assert(w == here_worker && w->ctx.actor == NULL && a != NULL &&
 	          atomic_load_explicit(&a->gen, memory_order_relaxed) == self.gen);
 	cx__worker_clock(w); /* the poll may have slept */
-	w->ctx.actor = a;
+	cx__enter_actor(w, a);
 	return &w->ctx;
 }
 

@@ -18,6 +18,9 @@
  * changed by read-modify-writes alone; the one pair where store-load order matters (parked against
  * the control stack) is weakened in mailbox.pml.
  *
+ * A turn that reads depth 0 does not look at the stacks (turn.c: take_in, is_quiet).  That is a turn here
+ * which looked before the push: depth is added to first, and its token is still to come.
+ *
  * NO_FAIL: nothing fails, so nothing is parked.
  *
  *   NO_FAIL: TAKE_EARLY     handled messages are taken off depth without the token    must link twice

@@ -83,7 +83,7 @@ static struct cx_worker *worker_with(struct cx_runtime *rt, uint64_t messages)
 	cx__rest(w); /* the first decision: nothing was handled */
 	cr_assert_eq(w->rest_us, 0);
 	w->load_ns -= SECOND;
-	atomic_store(&w->dispatched, messages * 2);
+	atomic_store(&w->calls, messages);
 	w->now_is_old = 1;
 	return w;
 }

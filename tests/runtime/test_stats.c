@@ -55,7 +55,31 @@ static const struct cx_actor_type busy = {
 	.handler_count = CX_COUNTOF(handlers),
 };
 
-static struct cx_runtime *start(struct cx_ref *out)
+/* Its batch_end blocks, not its handler. */
+static void work_at_once(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)ctx;
+	(void)state;
+	(void)msg;
+}
+
+static void hold_batch(struct cx_ctx *ctx, void *state)
+{
+	hold(ctx, state, NULL);
+}
+
+static const struct cx_handler flusher_handlers[] = {
+	CX_ON(WORK, struct cx_msg, work_at_once),
+};
+static const struct cx_actor_type flusher = {
+	.name = "flusher",
+	.mailbox_cap = 256,
+	.batch_end = hold_batch,
+	.handlers = flusher_handlers,
+	.handler_count = CX_COUNTOF(flusher_handlers),
+};
+
+static struct cx_runtime *start_type(const struct cx_actor_type *type, struct cx_ref *out)
 {
 	const struct cx_runtime_conf conf = { .workers = 1,
 		                              .watchdog_ms = 20,
@@ -65,9 +89,14 @@ static struct cx_runtime *start(struct cx_ref *out)
 
 	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
 	cr_assert_eq(cx_runtime_new(&conf, &rt), CX_OK);
-	cr_assert_eq(cx_runtime_spawn(rt, &busy, NULL, 0, out), CX_OK);
+	cr_assert_eq(cx_runtime_spawn(rt, type, NULL, 0, out), CX_OK);
 	cr_assert_eq(cx_runtime_start(rt), CX_OK);
 	return rt;
+}
+
+static struct cx_runtime *start(struct cx_ref *out)
+{
+	return start_type(&busy, out);
 }
 
 static void post(struct cx_runtime *rt, struct cx_ref to, uint32_t type)
@@ -219,6 +248,25 @@ Test(stats, a_slow_handler_is_kept_by_name_with_its_count_and_longest_time, .tim
 	cr_assert_eq(slow[0].count, 2);
 	cr_assert_geq(slow[0].longest_ms, 40);
 	cr_assert_eq(kind_stats(rt).slow, 2);
+	end(rt);
+}
+
+Test(stats, a_slow_batch_end_is_named_with_the_message_before_it, .timeout = 60)
+{
+	struct cx_slow_handler slow[2];
+	struct cx_ref to;
+	struct cx_runtime *rt;
+
+	atomic_store(&is_open, 1); /* after START it is called too */
+	rt = start_type(&flusher, &to);
+	wait_handled(1);
+	atomic_store(&is_open, 0);
+	post(rt, to, WORK);
+	for (int ms = 0; ms < 15000 && cx_runtime_slow_handlers(rt, slow, 2) == 0; ms++)
+		sleep_ms(1);
+	cr_assert_eq(cx_runtime_slow_handlers(rt, slow, 2), 1);
+	cr_assert_str_eq(slow[0].kind, "flusher");
+	cr_assert_str_eq(slow[0].message, "work");
 	end(rt);
 }
 
