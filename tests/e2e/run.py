@@ -32,8 +32,6 @@ STACK_ONLY = {"emptied": "about Redis; make e2e-stack",
 # What two servers or gateways know of each other a moment later, so that these hold on a deployment only
 # when nothing happens in between.  Each is a difference that is to be mended.
 NOT_YET = {
-    "accounts: after deleteAccount no connection of the user may act":
-        "a connection on another server may act until the kick has come there (about 1 ms)",
     "limits: INBOX_MAX_MESSAGES=5: the sixth is INBOX_FULL; acknowledged, the same id passes":
         "a gateway does not see what another one has on the way (decision 0006, section 5)",
 }
