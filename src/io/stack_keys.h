@@ -19,6 +19,8 @@
  * to one user is in one slot of a cluster. */
 size_t stack_key_inbox(char *out, const char *prefix, const struct uuid *user);
 size_t stack_key_route(char *out, const char *prefix, const struct uuid *user);
+/* "<prefix>flight:{uuid}": a sorted set of messages on their way to this user's inbox. */
+size_t stack_key_flight(char *out, const char *prefix, const struct uuid *user);
 /* "<prefix>outbox:<16 hex>", "<prefix>instance:<16 hex>". */
 size_t stack_key_outbox(char *out, const char *prefix, uint64_t instance);
 size_t stack_key_instance(char *out, const char *prefix, uint64_t instance);
@@ -36,6 +38,8 @@ size_t stack_key_claims(char *out, const char *prefix);
 /* "<prefix>dedup:<generation>:<4 hex>": the bucket is the first 16 bits of h. */
 size_t stack_key_dedup(char *out, const char *prefix, const struct stack_seen *s,
                        int64_t generation);
+/* "<prefix>dedup:": what those names begin with. */
+size_t stack_key_dedup_stem(char *out, const char *prefix);
 /* The field in that hash: the STACK_SEEN_FIELD_LEN bytes of h after the bucket's. */
 static inline const uint8_t *stack_seen_field(const struct stack_seen *s)
 {
