@@ -109,6 +109,13 @@ static void on_store(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	take_answer(ctx, state, msg->corr, CX_MSG_AS(struct store_result, msg));
 }
 
+static void on_kicked(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	static const struct store_result nothing = { .outcome = STORE_OK };
+
+	take_answer(ctx, state, msg->corr, &nothing);
+}
+
 static void on_entered(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct account *a = state;
@@ -164,6 +171,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(ACCOUNT_HASHED, struct account_hash_job, on_hashed),
 	CX_ON(HASH_GATE_ENTERED, struct hash_gate_entered, on_entered),
 	CX_ON(STORE_RESULT, struct store_result, on_store),
+	CX_ON(ROUTES_KICKED, struct cx_msg, on_kicked),
 	CX_ON(CX_MSG_ERROR, struct cx_msg_error, on_error),
 };
 

@@ -260,13 +260,17 @@ struct cx_buf *op_pack_bundle(struct account *a, const struct key_bundle_texts *
 	cx_assert(key_bundle_pack(&bundle, cx_buf_data(buf), len) == len);
 	return buf;
 }
-void op_kick(struct cx_ctx *ctx, const struct account *a, const struct account_op *op,
-             enum hub_kick_what what)
+void op_kick(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+             enum hub_kick_what what, step_fn *step)
 {
-	const enum cx_err err = hub_kick(ctx, a->relay, &op->subject, &op->session, what,
-	                                 op->caller.ref, 4401, HUB_KICK_EVERYWHERE);
+	static const struct store_result nothing = { .outcome = STORE_OK };
 
-	(void)err; /* only at the runtime's end */
+	op->step = step;
+	if (hub_kick(ctx, a->relay, &op->subject, &op->session, what, op->caller.ref, 4401,
+	             &op->corr) == CX_OK)
+		return;
+	op->corr = 0;
+	step(ctx, a, op, &nothing); /* too much at once to wait for it */
 }
 bool op_is_local(const struct account *a, const struct user_address *address)
 {

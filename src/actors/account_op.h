@@ -4,8 +4,8 @@
  *
  * 1. An op is finished exactly once: op_finish (or op_fail) answers, wipes and frees it; it must not be
  *    touched after.  Every op_ask* may finish it, so it is the last thing a step does.
- * 2. Between two steps an op waits for exactly one answer: of the store or the gate (corr) or the
- *    offload pool.
+ * 2. Between two steps an op waits for exactly one answer: of the store, the gate or the hub (corr) or
+ *    the offload pool.
  * 3. Passwords live in the frame and in the job of the offload pool only; both are wiped. */
 #ifndef ACTORS_ACCOUNT_OP_H
 #define ACTORS_ACCOUNT_OP_H
@@ -59,7 +59,7 @@ typedef void hashed_fn(struct cx_ctx *ctx, struct account *a, struct account_op 
 struct account_op {
 	struct account_op *next;
 	uint64_t id;
-	uint64_t corr; /* 0: not waiting for the store or the gate */
+	uint64_t corr; /* 0: not waiting for the store, the gate or the hub */
 	step_fn *step;
 	hashed_fn *hashed;
 	struct cx_caller caller;
@@ -127,9 +127,10 @@ enum jwt_verdict op_open_token(struct cx_ctx *ctx, const struct account *a,
 /* The blob for the store, or NULL with the verdict.  owner NULL: at registration. */
 struct cx_buf *op_pack_bundle(struct account *a, const struct key_bundle_texts *texts,
                               const struct uuid *owner, enum key_bundle_verdict *verdict);
-/* Close the subject's connections, but the asking one. */
-void op_kick(struct cx_ctx *ctx, const struct account *a, const struct account_op *op,
-             enum hub_kick_what what);
+/* Close the subject's connections, on all instances, but the asking one; `step` goes on when they are, or
+ * when that was waited for long enough.  Its result says nothing. */
+void op_kick(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+             enum hub_kick_what what, step_fn *step);
 bool op_is_local(const struct account *a, const struct user_address *address);
 
 /* The requests: first steps. */

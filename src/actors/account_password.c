@@ -31,6 +31,14 @@ static enum account_effect change_effect(const struct account_op *op)
 	               : ACCOUNT_NOTHING;
 }
 
+static void change_told(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                        const struct store_result *r)
+{
+	(void)r;
+	op_finish(ctx, a, op, op_plain_frame(SERVER_CHANGE_PASSWORD_SUCCESS),
+	          change_effect(op));
+}
+
 static void password_set(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                          const struct store_result *r)
 {
@@ -40,9 +48,7 @@ static void password_set(struct cx_ctx *ctx, struct account *a, struct account_o
 		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
 		return;
 	}
-	op_kick(ctx, a, op, HUB_KICK_OTHERS);
-	op_finish(ctx, a, op, op_plain_frame(SERVER_CHANGE_PASSWORD_SUCCESS),
-	          change_effect(op));
+	op_kick(ctx, a, op, HUB_KICK_OTHERS, change_told);
 }
 
 static void change_hashed(struct cx_ctx *ctx, struct account *a, struct account_op *op,
@@ -151,6 +157,15 @@ void op_change_password(struct cx_ctx *ctx, struct account *a, struct account_op
 
 /* ---- deleteAccount ---- */
 
+static void delete_told(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                        const struct store_result *r)
+{
+	(void)r;
+	op_finish(ctx, a, op, op_plain_frame(SERVER_DELETE_ACCOUNT_SUCCESS),
+	          uuid_equal(&op->subject, &op->user) ? ACCOUNT_LEFT : ACCOUNT_NOTHING);
+}
+
+/* What is said of the inbox goes before the kick, so it is done when that is. */
 static void account_deleted(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                             const struct store_result *r)
 {
@@ -162,12 +177,10 @@ static void account_deleted(struct cx_ctx *ctx, struct account *a, struct accoun
 		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
 		return;
 	}
-	op_kick(ctx, a, op, HUB_KICK_ALL);
 	err = routes_gone(ctx, a->relay->routes[relay_home(a->relay, &op->subject)],
 	                  &op->subject);
 	(void)err; /* only at the runtime's end */
-	op_finish(ctx, a, op, op_plain_frame(SERVER_DELETE_ACCOUNT_SUCCESS),
-	          uuid_equal(&op->subject, &op->user) ? ACCOUNT_LEFT : ACCOUNT_NOTHING);
+	op_kick(ctx, a, op, HUB_KICK_ALL, delete_told);
 }
 
 static void delete_verified(struct cx_ctx *ctx, struct account *a, struct account_op *op,

@@ -279,6 +279,13 @@ static enum account_effect own_effect(const struct account_op *op)
 	return uuid_equal(&op->session, &op->jti) ? ACCOUNT_LEFT : ACCOUNT_NOTHING;
 }
 
+static void logout_told(struct cx_ctx *ctx, struct account *a, struct account_op *op,
+                        const struct store_result *r)
+{
+	(void)r;
+	op_finish(ctx, a, op, op_plain_frame(SERVER_LOGOUT_SUCCESS), own_effect(op));
+}
+
 static void logged_out(struct cx_ctx *ctx, struct account *a, struct account_op *op,
                        const struct store_result *r)
 {
@@ -286,8 +293,7 @@ static void logged_out(struct cx_ctx *ctx, struct account *a, struct account_op 
 		op_fail(ctx, a, op, ERROR_SERVER_ERROR);
 		return;
 	}
-	op_kick(ctx, a, op, HUB_KICK_SESSION);
-	op_finish(ctx, a, op, op_plain_frame(SERVER_LOGOUT_SUCCESS), own_effect(op));
+	op_kick(ctx, a, op, HUB_KICK_SESSION, logout_told);
 }
 
 void op_logout(struct cx_ctx *ctx, struct account *a, struct account_op *op)

@@ -225,25 +225,42 @@ static void on_confirm(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		give_up_receipts(ctx, hub, u);
 }
 
-static void on_kick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+static void kick_here(struct cx_ctx *ctx, struct hub *hub, const struct push_kick_session *k,
+                      struct cx_ref except)
 {
-	const struct hub_kick_msg *m = CX_MSG_AS(struct hub_kick_msg, msg);
-	struct hub *hub = state;
-	struct user *u = uuid_map_get(&hub->users, &m->user);
+	struct user *u = uuid_map_get(&hub->users, &k->user);
 
 	for (uint32_t i = u == NULL ? 0 : u->count; i-- > 0;) {
 		const struct member *member = &u->members[i];
-		const bool is_session = memcmp(&member->jti, &m->jti, sizeof(m->jti)) == 0;
+		const bool is_session = uuid_equal(&member->jti, &k->jti);
 
-		if ((m->what == HUB_KICK_SESSION && !is_session) ||
-		    (m->what == HUB_KICK_OTHERS && is_session) ||
-		    cx_ref_is(member->ref, m->except))
+		if ((k->what == HUB_KICK_SESSION && !is_session) ||
+		    (k->what == HUB_KICK_OTHERS && is_session) ||
+		    cx_ref_is(member->ref, except))
 			continue;
-		kick(ctx, u, member, m->code);
+		kick(ctx, u, member, k->code);
 		remove_at(ctx, hub, u, i);
 	}
 	if (u != NULL)
 		drop_if_empty(hub, u);
+}
+
+/* What is said of it is said after it: the kicked have it before anybody hears that it is done. */
+static void on_kick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct hub_kick_msg *m = CX_MSG_AS(struct hub_kick_msg, msg);
+	struct push_kick_session k = m->kick;
+	struct hub *hub = state;
+	const struct cx_ref routes = routes_of(hub, &k.user);
+	enum cx_err err;
+
+	kick_here(ctx, hub, &k, m->except);
+	k.from_instance = hub->relay->instance;
+	if (m->kick.from_instance != 0)
+		err = routes_confirm(ctx, routes, &k, m->kick.from_instance);
+	else
+		err = routes_kick(ctx, routes, &k, cx_caller_of(msg));
+	(void)err; /* only at the runtime's end */
 }
 
 static void kick_number(struct cx_ctx *ctx, struct hub *hub, const struct uuid *user,

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Which connections a user has on this instance, and what is pushed to them.  One a worker.
  *
- *   in   hub_join, hub_leave, hub_confirm (connection), hub_wake (partition, instance), hub_kick
- *        (account, instance), hub_look, hub_kick_number (instance), ROUTES_JOINED, ROUTES_DISPLACED
+ *   in   hub_join, hub_leave, hub_confirm (connection), hub_wake (partition, instance), hub_kick_for,
+ *        hub_look, hub_kick_number (instance), ROUTES_JOINED, ROUTES_DISPLACED
  *        (stack_routes), REDIS_CHANGED (redis: be the owner of this worker's adapter)
+ *   ask  hub_kick (account)  -> ROUTES_KICKED
  *   out  HUB_PUSH, HUB_LOOK, HUB_KICKED to connections; inbox_receipts_done, inbox_presence,
  *        REDIS_CHANGED to the inbox of this worker; routes_join,
- *        routes_leave, routes_again
+ *        routes_leave, routes_again, routes_kick, routes_confirm
  *
  * A push or a look may be lost (a full mailbox): the connection sees the gap at the next one, or reads
  * on at its next tick.
@@ -22,6 +23,7 @@
 
 #include "actors/relay.h"
 #include "io/inbox.h"
+#include "wire/push.h"
 
 /* HUB_PUSH: a new inbox entry; hdr.buf and item as in inbox.h. */
 struct hub_push {
@@ -59,12 +61,17 @@ CX_NODISCARD enum cx_err hub_confirm(struct cx_ctx *ctx, const struct relay *rel
                                      const struct uuid *user, uint64_t upto);
 /* Close the user's connections: all; those of session jti; all but those of session jti. */
 enum hub_kick_what { HUB_KICK_ALL, HUB_KICK_SESSION, HUB_KICK_OTHERS };
-/* Those of this process, or those of all. */
-enum hub_kick_reach { HUB_KICK_HERE, HUB_KICK_EVERYWHERE };
+/* Those of all instances, but for the connection `except`, which is here.  ROUTES_KICKED (io/stack_routes.h)
+ * comes when none of them can act any more, or as late as is said there: whatever a client sends after it
+ * finds its connection kicked.
+ * Returns as cx_ask; with CX_EFULL they are kicked all the same, but no answer will come. */
 CX_NODISCARD enum cx_err hub_kick(struct cx_ctx *ctx, const struct relay *relay,
                                   const struct uuid *user, const struct uuid *jti,
                                   enum hub_kick_what what, struct cx_ref except, uint16_t code,
-                                  enum hub_kick_reach reach);
+                                  uint64_t *corr);
+/* Those that are here, for the sake of another instance, which is told when it is done. */
+CX_NODISCARD enum cx_err hub_kick_for(struct cx_ctx *ctx, const struct relay *relay,
+                                      const struct push_kick_session *kick);
 /* Close the user's connection of that number, if it is here. */
 CX_NODISCARD enum cx_err hub_kick_number(struct cx_ctx *ctx, const struct relay *relay,
                                          const struct uuid *user, uint32_t number,
@@ -93,10 +100,8 @@ struct hub_confirm_msg {
 };
 struct hub_kick_msg {
 	struct cx_msg hdr;
-	struct uuid user, jti;
+	struct push_kick_session kick; /* from_instance: who said it first; 0: this one */
 	struct cx_ref except;
-	uint16_t code;
-	uint8_t what;
 };
 struct hub_kick_number_msg {
 	struct cx_msg hdr;

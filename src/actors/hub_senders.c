@@ -4,6 +4,8 @@
 
 #include "io/stack_routes.h"
 
+#define KICK_MS (3 * ROUTES_KICK_WAIT_MS)
+
 static struct cx_ref hub_of(const struct relay *relay, const struct uuid *user)
 {
 	return relay->hubs[relay_home(relay, user)];
@@ -38,32 +40,38 @@ enum cx_err hub_confirm(struct cx_ctx *ctx, const struct relay *relay, const str
 	return cx_send(ctx, hub_of(relay, user), &m->hdr);
 }
 
-enum cx_err hub_kick(struct cx_ctx *ctx, const struct relay *relay, const struct uuid *user,
-                     const struct uuid *jti, enum hub_kick_what what, struct cx_ref except,
-                     uint16_t code, enum hub_kick_reach reach)
+static struct hub_kick_msg *kick_msg(struct cx_ctx *ctx, const struct push_kick_session *kick,
+                                     struct cx_ref except)
 {
 	struct hub_kick_msg *m = CX_MSG_NEW(ctx, HUB_KICK, struct hub_kick_msg);
-	struct push_kick_session others = {
-		.user = *user,
-		.code = code,
-		.what = (uint8_t)what,
-		.from_instance =
-			relay->instance, /* ours are kicked by m, which may spare one */
-	};
+
+	m->kick = *kick;
+	m->except = except;
+	return m;
+}
+
+enum cx_err hub_kick(struct cx_ctx *ctx, const struct relay *relay, const struct uuid *user,
+                     const struct uuid *jti, enum hub_kick_what what, struct cx_ref except,
+                     uint16_t code, uint64_t *corr)
+{
+	const struct cx_ref hub = hub_of(relay, user);
+	struct push_kick_session kick = { .user = *user, .code = code, .what = (uint8_t)what };
 	enum cx_err err;
 
-	m->user = *user;
 	if (jti != NULL)
-		m->jti = *jti;
-	m->what = (uint8_t)what;
-	m->except = except;
-	m->code = code;
-	err = cx_send_reserved(ctx, hub_of(relay, user), &m->hdr);
-	if (reach == HUB_KICK_HERE || err != CX_OK)
-		return err;
-	if (jti != NULL)
-		others.jti = *jti;
-	return routes_kick(ctx, relay->routes[relay_home(relay, user)], &others);
+		kick.jti = *jti;
+	err = cx_ask(ctx, hub, &kick_msg(ctx, &kick, except)->hdr, KICK_MS, corr);
+	if (err == CX_EFULL && /* a kick is never refused */
+	    cx_send_reserved(ctx, hub, &kick_msg(ctx, &kick, except)->hdr) != CX_OK)
+		return CX_EGONE;
+	return err;
+}
+
+enum cx_err hub_kick_for(struct cx_ctx *ctx, const struct relay *relay,
+                         const struct push_kick_session *kick)
+{
+	return cx_send_reserved(ctx, hub_of(relay, &kick->user),
+	                        &kick_msg(ctx, kick, CX_NOBODY)->hdr);
 }
 
 enum cx_err hub_kick_number(struct cx_ctx *ctx, const struct relay *relay,

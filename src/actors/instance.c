@@ -6,6 +6,7 @@
 #include "actors/hub.h"
 #include "io/inbox.h"
 #include "io/redis_sub.h"
+#include "io/stack_routes.h"
 #include "wire/push.h"
 
 struct instance {
@@ -101,7 +102,8 @@ static void take_connection_kicks(struct cx_ctx *ctx, const struct instance *in,
 		      hub_kick_number(ctx, in->relay, &k.user, k.number, k.code) != CX_OK);
 }
 
-/* What we said ourselves was done before it was said, and spared the connection that asked. */
+/* What we said ourselves was done before it was said, and spared the connection that asked.  Nobody is
+ * instance 0, which to the hub is this one. */
 static void take_session_kicks(struct cx_ctx *ctx, const struct instance *in,
                                struct wire_slice bytes)
 {
@@ -109,12 +111,22 @@ static void take_session_kicks(struct cx_ctx *ctx, const struct instance *in,
 	size_t at = 0;
 
 	while (push_next_kick_session(bytes, &at, &k)) {
-		if (k.from_instance == in->relay->instance)
+		if (k.from_instance == in->relay->instance || k.from_instance == 0)
 			continue;
-		count(&figures.lost,
-		      hub_kick(ctx, in->relay, &k.user, &k.jti, (enum hub_kick_what)k.what,
-		               CX_NOBODY, k.code, HUB_KICK_HERE) != CX_OK);
+		count(&figures.lost, hub_kick_for(ctx, in->relay, &k) != CX_OK);
 	}
+}
+
+static void take_kicked(struct cx_ctx *ctx, const struct instance *in, struct wire_slice bytes)
+{
+	const struct relay *relay = in->relay;
+	struct push_kick_session k;
+	size_t at = 0;
+
+	while (push_next_kicked(bytes, &at, &k))
+		count(&figures.lost,
+		      routes_confirmed(ctx, relay->routes[relay_home(relay, &k.user)], &k) !=
+		              CX_OK);
 }
 
 _Static_assert(PUSH_KICK_WHAT_MAX == HUB_KICK_OTHERS, "what push_kind_of lets pass");
@@ -140,6 +152,9 @@ static void on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		break;
 	case PUSH_KICK_SESSION:
 		take_session_kicks(ctx, in, bytes);
+		break;
+	case PUSH_KICKED:
+		take_kicked(ctx, in, bytes);
 		break;
 	default:
 		count(&figures.malformed, 1);

@@ -209,8 +209,11 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 			klog_finish(ctx, s, a, LOG_FAILED, 0);
 		else if (a->step == KLOG_PENDING && a->look_ms <= now_ms)
 			klog_gather(s, a);
-		else if (a->step == KLOG_READY && a->lane->first == a)
+		else if (a->step == KLOG_READY && a->lane->first == a) {
+			if (quota_wants_look(a->quota, now_ms))
+				klog_wake(s, a->quota);
 			klog_mark(s, a->lane);
+		}
 	}
 	work(ctx, s);
 }

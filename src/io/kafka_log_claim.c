@@ -85,7 +85,7 @@ static void add_length(struct cx_ctx *ctx, struct klog *s, struct klog_append *a
 {
 	char key[STACK_KEY_MAX];
 
-	a->asks_length = quota_is_due(a->quota, cx_now_ms(ctx));
+	a->asks_length = quota_is_due(&s->quotas, a->quota, cx_now_ms(ctx));
 	if (!a->asks_length)
 		return;
 	quota_look_begins(a->quota, s->next_number);
@@ -227,11 +227,11 @@ static void on_length(struct cx_ctx *ctx, struct klog *s, struct quota *q,
 	const uint64_t now_ms = cx_now_ms(ctx);
 
 	if (v->kind == REDIS_INTEGER) {
-		quota_looked(&s->quotas, q, QUOTA_LOOK_LENGTH, (uint64_t)v->integer, 0, 0,
+		quota_looked(&s->quotas, q, QUOTA_LOOK_LENGTH, (uint64_t)v->integer, 0, 0, NULL,
 		             now_ms);
 	} else if (v->kind == REDIS_ERROR && v->text.len >= 9 &&
 	           memcmp(v->text.at, "WRONGTYPE", 9) == 0) {
-		quota_looked(&s->quotas, q, QUOTA_LOOK_GONE, 0, 0, 0, now_ms);
+		quota_looked(&s->quotas, q, QUOTA_LOOK_GONE, 0, 0, 0, NULL, now_ms);
 	} else {
 		klog_count(&s->figures->redis_failures, 1);
 		quota_look_failed(q, now_ms);

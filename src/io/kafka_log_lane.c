@@ -257,6 +257,7 @@ static void finish_followers(struct cx_ctx *ctx, struct klog *s, struct klog_app
 void klog_bury(struct cx_ctx *ctx, struct klog *s, struct klog_append *a)
 {
 	klog_free_claim(ctx, s, a);
+	klog_place_end(ctx, s, a);
 	klog_append_free(s, a);
 }
 

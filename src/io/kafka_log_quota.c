@@ -9,6 +9,7 @@
  * was to count: a small one is always looked at again. */
 #define FULL_COUNT_A_MS 50
 #define FULL_BYTES_A_MS 131072
+#define WAIT_MS 50
 
 /* ---- the table ---- */
 
@@ -107,25 +108,50 @@ static bool is_believed(const struct quota *q, uint64_t now_ms)
 	return q->is_known && now_ms - q->looked_ms < QUOTA_BELIEF_MS;
 }
 
+/* What it costs to count it once more. */
+static uint64_t count_ms(const struct quota *q)
+{
+	return q->known_count / FULL_COUNT_A_MS + q->known_bytes / FULL_BYTES_A_MS;
+}
+
 /* Of one that is full. */
 static bool is_full_believed(const struct quota *q, uint64_t now_ms)
 {
-	return now_ms - q->looked_ms <
-	       q->known_count / FULL_COUNT_A_MS + q->known_bytes / FULL_BYTES_A_MS;
+	return now_ms - q->looked_ms < count_ms(q);
 }
 
-bool quota_is_due(const struct quota *q, uint64_t now_ms)
+/* inv. 4 */
+bool quota_is_near(const struct quota_table *t, const struct quota *q)
+{
+	const uint64_t n = q->known_count + q->placed_count + q->flight_count + q->held_count;
+	const uint64_t sum = q->known_bytes + q->placed_bytes + q->flight_bytes + q->held_bytes;
+
+	return t->max_count < QUOTA_SMALL ||
+	       t->max_bytes < (uint64_t)QUOTA_SMALL * QUOTA_FRAME_MAX ||
+	       n >= t->max_count / 2 || (q->is_measured && sum >= t->max_bytes / 2);
+}
+
+bool quota_is_due(const struct quota_table *t, const struct quota *q, uint64_t now_ms)
 {
 	const bool is_spent = q->passes == 0 && !q->is_gone && !q->is_blind;
 
-	return !q->is_looking && (is_spent || !is_believed(q, now_ms));
+	return !q->is_looking && !quota_is_near(t, q) && (is_spent || !is_believed(q, now_ms));
+}
+
+bool quota_wants_look(const struct quota *q, uint64_t now_ms)
+{
+	return q->is_known && !q->is_looking && q->others.count > 0 &&
+	       now_ms - q->looked_ms >= WAIT_MS + count_ms(q);
 }
 
 enum quota_verdict quota_judge(const struct quota_table *t, const struct quota *q,
                                uint64_t bytes, uint64_t number, uint64_t now_ms)
 {
-	const uint64_t n = q->known_count + q->placed_count;
-	const uint64_t sum = q->known_bytes + q->placed_bytes + bytes;
+	const struct quota_others *const o = &q->others;
+	const uint64_t n = q->known_count + q->placed_count + o->old_count;
+	const uint64_t sum = q->known_bytes + q->placed_bytes + o->old_bytes + bytes;
+	const uint64_t way = q->flight_count + q->held_count + o->count - o->old_count;
+	const uint64_t way_bytes = q->flight_bytes + q->held_bytes + o->bytes - o->old_bytes;
 
 	if (!is_believed(q, now_ms))
 		return QUOTA_LOOK;
@@ -133,12 +159,12 @@ enum quota_verdict quota_judge(const struct quota_table *t, const struct quota *
 		return QUOTA_GONE;
 	if (q->is_blind)
 		return QUOTA_PASS;
-	if (n + q->flight_count < t->max_count && sum + q->flight_bytes <= t->max_bytes)
-		return q->passes > 0 ? QUOTA_PASS : QUOTA_LOOK;
+	if (n + way < t->max_count && sum + way_bytes <= t->max_bytes)
+		return q->passes > 0 && !quota_is_near(t, q) ? QUOTA_PASS : QUOTA_LOOK;
 	if (!q->is_exact)
 		return QUOTA_LOOK;
 	if (n < t->max_count && sum <= t->max_bytes)
-		return QUOTA_WAIT;
+		return quota_wants_look(q, now_ms) ? QUOTA_LOOK : QUOTA_WAIT;
 	return number <= q->covers || is_full_believed(q, now_ms) ? QUOTA_FULL : QUOTA_LOOK;
 }
 
@@ -169,7 +195,7 @@ static uint64_t quarter(uint64_t max, uint64_t used)
 static void set_passes(const struct quota_table *t, struct quota *q)
 {
 	const uint64_t by_count =
-		quarter(t->max_count, q->known_count + q->placed_count + q->flight_count);
+		quarter(t->max_count / 2, q->known_count + q->placed_count + q->flight_count);
 	const uint64_t by_bytes =
 		quarter(t->max_bytes, q->known_bytes + q->placed_bytes + q->flight_bytes) /
 		QUOTA_FRAME_MAX;
@@ -179,7 +205,8 @@ static void set_passes(const struct quota_table *t, struct quota *q)
 }
 
 void quota_looked(const struct quota_table *t, struct quota *q, enum quota_look what,
-                  uint64_t count, uint64_t bytes, uint64_t last_id, uint64_t now_ms)
+                  uint64_t count, uint64_t bytes, uint64_t last_id,
+                  const struct quota_others *others, uint64_t now_ms)
 {
 	const bool is_stale = q->is_doubted;
 
@@ -194,6 +221,8 @@ void quota_looked(const struct quota_table *t, struct quota *q, enum quota_look 
 	q->covers = q->asked_number;
 	if (q->is_gone)
 		return;
+	q->is_measured = what != QUOTA_LOOK_LENGTH;
+	q->others = others != NULL ? *others : (struct quota_others){ 0 };
 	q->known_count = count;
 	q->known_bytes = what == QUOTA_LOOK_LENGTH ? count * QUOTA_FRAME_MAX : bytes;
 	if (what != QUOTA_LOOK_LENGTH) {
@@ -284,6 +313,18 @@ static void place(struct quota *q, uint64_t bytes, uint64_t id)
 	if (q->place_count == q->place_cap)
 		grow_places(q);
 	q->places[q->place_count++] = (struct quota_place){ id, bytes, 1 };
+}
+
+void quota_hold(struct quota *q, uint64_t bytes)
+{
+	q->held_count++;
+	q->held_bytes += bytes;
+}
+
+void quota_unhold(struct quota *q, uint64_t bytes)
+{
+	q->held_count--;
+	q->held_bytes -= bytes;
 }
 
 void quota_begin(struct quota *q, uint64_t bytes)

@@ -139,7 +139,7 @@ bool klog_answered(struct cx_ctx *ctx, struct klog *s, uint64_t corr, const stru
 	} else if (q->kind == KLOG_WHOSE) {
 		klog_on_whose(ctx, s, q, &walk);
 	} else if (q->kind == KLOG_LOOK) {
-		klog_on_look(ctx, s, q->quota, &walk);
+		klog_on_look(ctx, s, q, &walk);
 		quota_drop(&s->quotas, q->quota);
 	} else if (klog_next_value(&walk).kind == REDIS_STATUS) {
 		s->is_open = false;

@@ -5,7 +5,8 @@
  *   kafka_log_lane.c   appends and the lanes of their senders: order, and the end of an append
  *   kafka_log_write.c  from a lane to Kafka
  *   kafka_log_claim.c  claims
- *   kafka_log_look.c   scripts; counting an inbox
+ *   kafka_log_look.c   counting an inbox
+ *   kafka_log_place.c  places in an inbox that is nearly full; scripts
  *   kafka_log_redis.c  questions to Redis, the circuit
  *   kafka_log_quota.c  how full inboxes are
  *   kafka_log_recent.c what was written in the last minutes
@@ -40,6 +41,14 @@ enum klog_claim {
 	KLOG_CLAIMED,
 };
 
+/* A place in a nearly full inbox (quota inv. 4), which all gateways see. */
+enum klog_place {
+	KLOG_NO_PLACE,
+	KLOG_PLACE_ASKED, /* it may be in Redis */
+	KLOG_PLACE_HELD,
+	KLOG_PLACE_USED, /* handed over to Kafka by it */
+};
+
 struct klog_append {
 	struct klog_append *next; /* gathered, question, bucket, free: it is in one at most */
 	struct klog_append *lane_next, *lane_prev;
@@ -53,8 +62,10 @@ struct klog_append {
 	uint32_t frame_len;
 	enum klog_step step;
 	enum klog_claim claim;
-	bool may_be_written; /* inv. 3 */
-	bool asks_length;    /* its question has an XLEN too */
+	enum klog_place place;
+	uint32_t place_number; /* in the question that asks for it, from 1 */
+	bool may_be_written;   /* inv. 3 */
+	bool asks_length;      /* its question has an XLEN too */
 	bool has_waited;
 	bool is_remembered;
 	uint64_t number; /* grows */
@@ -85,6 +96,7 @@ struct klog_question {
 	uint32_t count;
 	bool cleans;         /* of CLAIMS: lapsed claims too */
 	struct quota *quota; /* of LOOK; counts as a user of it */
+	struct uuid peer;    /* of LOOK: whose appends it asks places for */
 };
 
 #define KLOG_BUCKETS 4096 /* a power of two */
@@ -190,9 +202,31 @@ struct redis_value klog_next_value(struct redis_walk *walk);
 
 enum klog_script { KLOG_SCRIPT_FREE, KLOG_SCRIPT_COUNT };
 
-/* Asks how full an inbox is, unless a look is under way. */
-void klog_look(struct cx_ctx *ctx, struct klog *s, struct quota *q);
-void klog_on_look(struct cx_ctx *ctx, struct klog *s, struct quota *q, struct redis_walk *walk);
+/* Asks how full an inbox is, near the limit with places for the lane's first appends; unless a look is under
+ * way. */
+void klog_look(struct cx_ctx *ctx, struct klog *s, struct quota *q, struct klog_lane *lane);
+void klog_on_look(struct cx_ctx *ctx, struct klog *s, struct klog_question *question,
+                  struct redis_walk *walk);
+
+/* ---- kafka_log_place.c ---- */
+
+#define KLOG_PLACES 64 /* asked for at once, at most */
+#define KLOG_PLACE_LEN 28
+
+#define KLOG_WHO_LEN 8
+
+/* Who: this actor, among all gateways'. */
+void klog_who(const struct klog *s, uint8_t out[KLOG_WHO_LEN]);
+/* Writes the members of the lane's first appends, and returns how many. */
+uint32_t klog_ask_places(const struct klog *s, const struct quota *q, struct klog_lane *lane,
+                         uint8_t out[KLOG_PLACES][KLOG_PLACE_LEN]);
+/* The first `granted` of those that were asked for are had. */
+void klog_places_granted(struct klog *s, const struct klog_question *question,
+                         uint64_t granted);
+/* It goes to Kafka; comes back, nothing was taken of it; ends. */
+void klog_place_use(struct klog_append *a);
+void klog_place_back(struct klog_append *a);
+void klog_place_end(struct cx_ctx *ctx, const struct klog *s, struct klog_append *a);
 
 /* ---- kafka_log_redis.c ---- */
 

@@ -36,6 +36,7 @@ static void producer_full(struct cx_ctx *ctx, struct klog *s)
 void klog_put_back(struct cx_ctx *ctx, struct klog *s, struct klog_append *a)
 {
 	a->may_be_written = false;
+	klog_place_back(a);
 	klog_line_up(s, a, a->lane->first);
 	klog_ready(s, a);
 	producer_full(ctx, s);
@@ -104,6 +105,7 @@ static void hand_over(struct cx_ctx *ctx, struct klog *s, struct klog_append *a)
 	a->step = KLOG_AT_KAFKA;
 	klog_leave_line(s, a);
 	a->lane->handed_over = a->number;
+	klog_place_use(a);
 	quota_begin(a->quota, a->frame_len);
 	bucket = bucket_of(s, a->corr);
 	a->next = *bucket;
@@ -113,7 +115,7 @@ static void hand_over(struct cx_ctx *ctx, struct klog *s, struct klog_append *a)
 static enum quota_verdict judge(struct cx_ctx *ctx, const struct klog *s,
                                 const struct klog_append *a)
 {
-	if (s->is_open)
+	if (s->is_open || a->place == KLOG_PLACE_HELD)
 		return a->quota->is_gone ? QUOTA_GONE : QUOTA_PASS;
 	return quota_judge(&s->quotas, a->quota, a->frame_len, a->number, cx_now_ms(ctx));
 }
@@ -136,7 +138,7 @@ static void run_lane(struct cx_ctx *ctx, struct klog *s, struct klog_lane *lane)
 			break;
 		case QUOTA_LOOK:
 			klog_block(lane, a->quota);
-			klog_look(ctx, s, a->quota);
+			klog_look(ctx, s, a->quota, lane);
 			break;
 		case QUOTA_WAIT:
 			klog_block(lane, a->quota);

@@ -76,6 +76,14 @@ size_t stack_key_route(char *out, const char *prefix, const struct uuid *user)
 	return end_user(&n, user);
 }
 
+size_t stack_key_flight(char *out, const char *prefix, const struct uuid *user)
+{
+	struct name n = begin(out, prefix);
+
+	PUT_LITERAL(&n, "flight:{");
+	return end_user(&n, user);
+}
+
 size_t stack_key_outbox(char *out, const char *prefix, uint64_t instance)
 {
 	struct name n = begin(out, prefix);
@@ -114,6 +122,14 @@ size_t stack_key_claims(char *out, const char *prefix)
 	struct name n = begin(out, prefix);
 
 	PUT_LITERAL(&n, "claims");
+	return end(&n);
+}
+
+size_t stack_key_dedup_stem(char *out, const char *prefix)
+{
+	struct name n = begin(out, prefix);
+
+	PUT_LITERAL(&n, "dedup:");
 	return end(&n);
 }
 

@@ -19,6 +19,8 @@
  * to one user is in one slot of a cluster. */
 size_t stack_key_inbox(char *out, const char *prefix, const struct uuid *user);
 size_t stack_key_route(char *out, const char *prefix, const struct uuid *user);
+/* "<prefix>flight:{uuid}": a sorted set of messages on their way to this user's inbox. */
+size_t stack_key_flight(char *out, const char *prefix, const struct uuid *user);
 /* "<prefix>outbox:<16 hex>", "<prefix>instance:<16 hex>". */
 size_t stack_key_outbox(char *out, const char *prefix, uint64_t instance);
 size_t stack_key_instance(char *out, const char *prefix, uint64_t instance);
@@ -36,6 +38,8 @@ size_t stack_key_claims(char *out, const char *prefix);
 #define STACK_SEEN_BUCKETS 65536u
 /* "<prefix>dedup:<4 hex>": a bucket, the first 16 bits of h. */
 size_t stack_key_dedup(char *out, const char *prefix, unsigned bucket);
+/* "<prefix>dedup:": what those names begin with. */
+size_t stack_key_dedup_stem(char *out, const char *prefix);
 static inline unsigned stack_seen_bucket(const struct stack_seen *s)
 {
 	return (unsigned)s->h[0] << 8 | s->h[1];

@@ -196,9 +196,28 @@ static void on_kick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	const struct routes_kick_msg *m = CX_MSG_AS(struct routes_kick_msg, msg);
 	struct stack_routes *r = state;
 
-	(void)ctx;
+	routes_kick_wait(ctx, r, &m->kick, m->caller);
 	if (!routes_queue_add(&r->kicks, &m->kick, sizeof(m->kick)))
 		routes_count(&r->figures->kicks_lost, 1);
+}
+
+static void on_confirm(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct routes_confirm_msg *m = CX_MSG_AS(struct routes_confirm_msg, msg);
+
+	(void)ctx;
+	routes_add_confirm(state, m->to, &m->kick);
+}
+
+static void on_confirmed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	routes_kick_done(ctx, state, &CX_MSG_AS(struct routes_confirmed_msg, msg)->kick);
+}
+
+static void on_repeat(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)msg;
+	routes_kicks_repeat(ctx, state);
 }
 
 /* His connections leave later: of a user who is not known here any more. */
@@ -325,7 +344,8 @@ static void stop(struct cx_ctx *ctx, void *state)
 		routes_batch_drop(r, r->flying);
 	uuid_map_free(&r->users);
 	redis_batch_free(&r->batch);
-	redis_batch_free(&r->displaced);
+	redis_batch_free(&r->asides);
+	routes_kicks_free(r);
 	free(r->leaves.at);
 	free(r->kicks.at);
 	free(r->gone.at);
@@ -338,6 +358,8 @@ static const struct cx_handler handlers[] = {
 	CX_ON(ROUTES_JOIN, struct routes_join_msg, on_join),
 	CX_ON(ROUTES_LEAVE, struct routes_leave_msg, on_leave),
 	CX_ON(ROUTES_KICK, struct routes_kick_msg, on_kick),
+	CX_ON(ROUTES_CONFIRM, struct routes_confirm_msg, on_confirm),
+	CX_ON(ROUTES_CONFIRMED, struct routes_confirmed_msg, on_confirmed),
 	CX_ON(ROUTES_GONE, struct routes_gone_msg, on_gone),
 	CX_ON(ROUTES_AGAIN, struct cx_msg, on_again),
 	CX_ON(ROUTES_DRAIN, struct cx_msg, on_drain),
@@ -346,6 +368,7 @@ static const struct cx_handler handlers[] = {
 	CX_ON(TIMER_A, struct cx_msg_timer, on_timer),
 	CX_ON(TIMER_B, struct cx_msg_timer, on_tick),
 	CX_ON(TIMER_C, struct cx_msg_timer, on_timer),
+	CX_ON(TIMER_D, struct cx_msg_timer, on_repeat),
 };
 
 const struct cx_actor_type stack_routes_type = {

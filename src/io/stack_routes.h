@@ -2,13 +2,19 @@
 /* Where a user is connected, in Redis, for the other processes (docs/decisions/0006, section 6).
  * Server role, one a worker: the routes of the users whose home it is.
  *
- *   in   routes_join, routes_leave, routes_again (hub), routes_kick, routes_gone (account),
- *        routes_drain_post (role)
- *   out  ROUTES_JOINED, ROUTES_DISPLACED to the hub
+ *   in   routes_join, routes_leave, routes_again, routes_kick, routes_confirm (hub), routes_gone (account),
+ *        routes_confirmed (instance), routes_drain_post (role)
+ *   out  ROUTES_JOINED, ROUTES_DISPLACED to the hub; ROUTES_KICKED to whoever asked for a kick
  *
  * What one turn brings goes to Redis as one batch: what left is taken out, who is here is written,
  * then the workers are told.  While Redis cannot be asked, connections work on without a route: they
  * get their messages by their ticks.
+ *
+ * A kick is published to all servers, and each of them tells ours when it has done it.  Those that are
+ * waited for are those in the registry: how many have heard what was published says nothing of one that
+ * is not subscribed just now.  So it is said again every ROUTES_KICK_REPEAT_MS, and after
+ * ROUTES_KICK_WAIT_MS the one who asked goes on: a server that is frozen, or has died within the last
+ * ttl_ms, holds up a request so long and no longer.
  *
  * A field ends by itself: fields of processes that died are no longer counted after ttl_ms, by the clock
  * of Redis.  Who is a user's oldest connection is decided by the servers' clocks, which should agree to
@@ -25,6 +31,9 @@
 #include "wire/push.h"
 #include "wire/uuid.h"
 
+#define ROUTES_KICK_WAIT_MS 1000
+#define ROUTES_KICK_REPEAT_MS 250
+
 /* Borrowed for the actors' life. */
 struct stack_routes_settings {
 	const char *prefix;         /* of keys */
@@ -33,6 +42,7 @@ struct stack_routes_settings {
 	uint32_t heartbeat_ms;      /* fields are renewed so often */
 	uint32_t ttl_ms;            /* and end after this; longer than two heartbeats */
 	uint32_t max_connections;   /* of a user, on all instances */
+	uint32_t kick_wait_ms;      /* 0: ROUTES_KICK_WAIT_MS */
 	int64_t message_ttl_ms; /* inboxes of users who are here live on for this and two days */
 };
 
@@ -56,9 +66,19 @@ CX_NODISCARD enum cx_err routes_leave(struct cx_ctx *ctx, struct cx_ref routes,
                                       const struct uuid *user, uint32_t number, bool is_last);
 /* Redis may have lost everything (REDIS_CHANGED of this worker's adapter): write all anew. */
 CX_NODISCARD enum cx_err routes_again(struct cx_ctx *ctx, struct cx_ref routes);
-/* All instances get this kick; it is repeated until Redis has taken it, or too many wait. */
+/* All instances get this kick, which was done here; it is repeated until Redis has taken it, or too many
+ * wait.  The caller gets ROUTES_KICKED (struct cx_msg) when each of the others has done it, or after
+ * ROUTES_KICK_WAIT_MS; at once when there are no routes. */
 CX_NODISCARD enum cx_err routes_kick(struct cx_ctx *ctx, struct cx_ref routes,
-                                     const struct push_kick_session *kick);
+                                     const struct push_kick_session *kick,
+                                     struct cx_caller caller);
+/* This instance (kick->from_instance) has done a kick of `to`, which is told.  Not repeated: the kick
+ * is said again. */
+CX_NODISCARD enum cx_err routes_confirm(struct cx_ctx *ctx, struct cx_ref routes,
+                                        const struct push_kick_session *kick, uint64_t to);
+/* Another one (kick->from_instance) has done a kick of ours. */
+CX_NODISCARD enum cx_err routes_confirmed(struct cx_ctx *ctx, struct cx_ref routes,
+                                          const struct push_kick_session *kick);
 /* The user's account is no more: neither are his routes, and nothing is appended to his inbox. */
 CX_NODISCARD enum cx_err routes_gone(struct cx_ctx *ctx, struct cx_ref routes,
                                      const struct uuid *user);
@@ -90,6 +110,7 @@ struct stack_routes_figures { /* of all workers; uint64_t only */
 	uint64_t displaced;   /* connections taken out, here or elsewhere */
 	uint64_t leaves_lost; /* never told to Redis: the fields lapse */
 	uint64_t kicks_lost;
+	uint64_t kicks_unconfirmed; /* somebody has not said that he has done it */
 };
 
 /* Thread: any. */
@@ -109,6 +130,16 @@ struct routes_leave_msg {
 	uint8_t is_last;
 };
 struct routes_kick_msg {
+	struct cx_msg hdr;
+	struct push_kick_session kick;
+	struct cx_caller caller;
+};
+struct routes_confirm_msg {
+	struct cx_msg hdr;
+	struct push_kick_session kick;
+	uint64_t to;
+};
+struct routes_confirmed_msg {
 	struct cx_msg hdr;
 	struct push_kick_session kick;
 };

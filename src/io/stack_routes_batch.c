@@ -132,7 +132,7 @@ static void send_say(struct cx_ctx *ctx, struct stack_routes *r)
 
 	b->kicks = queue_take(&r->kicks, &b->kick_count, sizeof(*b->kicks));
 	b->gone = queue_take(&r->gone, &b->gone_count, sizeof(*b->gone));
-	routes_add_kicks(r, b);
+	routes_add_kicks(ctx, r, b);
 	routes_add_gone(r, b);
 	send_batch(ctx, r, b);
 }
@@ -183,8 +183,8 @@ bool routes_flush(struct cx_ctx *ctx, struct stack_routes *r)
 		return false;
 	if (is_registry_due(ctx, r))
 		send_registry(ctx, r);
-	if (r->displaced.count > 0)
-		send_and_forget(ctx, r, &r->displaced);
+	if (r->asides.count > 0)
+		send_and_forget(ctx, r, &r->asides);
 	if (has_to_say(r) && may_send(r))
 		send_say(ctx, r);
 	if (has_fields(r) && may_send(r))
@@ -333,9 +333,11 @@ void routes_answered(struct cx_ctx *ctx, struct stack_routes *r, uint64_t corr,
 		failed(ctx, r, b);
 		return;
 	}
-	if (b->kind == ROUTES_BATCH_FIELDS)
+	if (b->kind == ROUTES_BATCH_FIELDS) {
 		take_fields(ctx, r, b, values);
-	else
+	} else {
 		r->backoff_ms = 0;
+		routes_kicks_said(ctx, r, b, redis_walk_start(values));
+	}
 	routes_batch_drop(r, b);
 }

@@ -10,7 +10,8 @@
  *
  *   stack_routes.c        the actor, its lists and queues
  *   stack_routes_batch.c  batches: when they go, what came of them
- *   stack_routes_write.c  what they say */
+ *   stack_routes_write.c  what they say
+ *   stack_routes_kicks.c  who waits until a kick was done everywhere */
 #ifndef IO_STACK_ROUTES_INTERNAL_H
 #define IO_STACK_ROUTES_INTERNAL_H
 
@@ -59,6 +60,8 @@ struct routes_written { /* a user in a batch */
 	bool is_announced;
 };
 
+struct routes_wait; /* for a kick, stack_routes_kicks.c */
+
 enum routes_batch_kind { ROUTES_BATCH_FIELDS, ROUTES_BATCH_SAY };
 
 struct routes_batch { /* on its way */
@@ -83,8 +86,10 @@ struct stack_routes {
 	struct routes_batch *flying;
 	uint32_t flying_count;
 	struct redis_batch batch;
-	struct redis_batch displaced; /* kicks of connections elsewhere */
-	uint8_t *payload;             /* scratch */
+	struct redis_batch asides; /* published to one instance each, and not repeated */
+	struct routes_wait *waits; /* the oldest first */
+	uint64_t kicks_logged_ms;
+	uint8_t *payload; /* scratch */
 	size_t payload_cap;
 	struct redis_arg *argv; /* scratch of one command */
 	char *texts;
@@ -93,7 +98,7 @@ struct stack_routes {
 	uint64_t registry_ms; /* when it was last told; 0: due */
 	uint32_t backoff_ms;
 	bool is_drained;
-	struct cx_timer go_on, tick, backoff;
+	struct cx_timer go_on, tick, backoff, repeat;
 	struct stack_routes_figures *figures;
 };
 
@@ -120,12 +125,28 @@ void routes_add_leave(struct stack_routes *r, const struct routes_leave *l);
 void routes_add_user(struct stack_routes *r, const struct routes_user *u);
 /* Tells the workers; n may be 0. */
 void routes_add_news(struct stack_routes *r, const struct push_route *items, uint32_t n);
-void routes_add_kicks(struct stack_routes *r, const struct routes_batch *b);
+/* Two commands when there are any: who lives, and the kicks. */
+void routes_add_kicks(struct cx_ctx *ctx, struct stack_routes *r, const struct routes_batch *b);
 void routes_add_gone(struct stack_routes *r, const struct routes_batch *b);
 void routes_add_registry(struct cx_ctx *ctx, struct stack_routes *r);
-/* Into r->displaced. */
+/* Into r->asides. */
 void routes_add_displaced(struct stack_routes *r, uint64_t instance,
                           const struct push_kick_connection *kick);
+void routes_add_confirm(struct stack_routes *r, uint64_t instance,
+                        const struct push_kick_session *kick);
+
+/* ---- stack_routes_kicks.c ---- */
+
+void routes_kick_wait(struct cx_ctx *ctx, struct stack_routes *r,
+                      const struct push_kick_session *kick, struct cx_caller caller);
+/* The kicks of a batch were published; `walk` is at the reply that says who lives. */
+void routes_kicks_said(struct cx_ctx *ctx, struct stack_routes *r, const struct routes_batch *b,
+                       struct redis_walk walk);
+void routes_kick_done(struct cx_ctx *ctx, struct stack_routes *r,
+                      const struct push_kick_session *kick);
+/* What is not confirmed is said again or given up. */
+void routes_kicks_repeat(struct cx_ctx *ctx, struct stack_routes *r);
+void routes_kicks_free(struct stack_routes *r);
 
 /* ---- stack_routes_batch.c ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What others say to the routes.  All of it is bounded by the connections, or by requests about
- * accounts, so none is refused. */
+ * accounts, here or elsewhere, so none is refused. */
 #include "io/stack_routes.h"
 
 enum cx_err routes_join(struct cx_ctx *ctx, struct cx_ref routes, const struct uuid *user,
@@ -39,13 +39,41 @@ enum cx_err routes_again(struct cx_ctx *ctx, struct cx_ref routes)
 }
 
 enum cx_err routes_kick(struct cx_ctx *ctx, struct cx_ref routes,
-                        const struct push_kick_session *kick)
+                        const struct push_kick_session *kick, struct cx_caller caller)
 {
 	struct routes_kick_msg *m;
 
+	if (cx_ref_none(routes)) {
+		cx_answer(ctx, caller, cx_msg_new(ctx, ROUTES_KICKED, sizeof(struct cx_msg)));
+		return CX_OK;
+	}
+	m = CX_MSG_NEW(ctx, ROUTES_KICK, struct routes_kick_msg);
+	m->kick = *kick;
+	m->caller = caller;
+	return cx_send_reserved(ctx, routes, &m->hdr);
+}
+
+enum cx_err routes_confirm(struct cx_ctx *ctx, struct cx_ref routes,
+                           const struct push_kick_session *kick, uint64_t to)
+{
+	struct routes_confirm_msg *m;
+
 	if (cx_ref_none(routes))
 		return CX_OK;
-	m = CX_MSG_NEW(ctx, ROUTES_KICK, struct routes_kick_msg);
+	m = CX_MSG_NEW(ctx, ROUTES_CONFIRM, struct routes_confirm_msg);
+	m->kick = *kick;
+	m->to = to;
+	return cx_send_reserved(ctx, routes, &m->hdr);
+}
+
+enum cx_err routes_confirmed(struct cx_ctx *ctx, struct cx_ref routes,
+                             const struct push_kick_session *kick)
+{
+	struct routes_confirmed_msg *m;
+
+	if (cx_ref_none(routes))
+		return CX_OK;
+	m = CX_MSG_NEW(ctx, ROUTES_CONFIRMED, struct routes_confirmed_msg);
 	m->kick = *kick;
 	return cx_send_reserved(ctx, routes, &m->hdr);
 }

@@ -177,13 +177,23 @@ void routes_add_news(struct stack_routes *r, const struct push_route *items, uin
 
 /* ---- kicks, accounts that are gone ---- */
 
-void routes_add_kicks(struct stack_routes *r, const struct routes_batch *b)
+static size_t instances_key(char out[STACK_KEY_MAX], const struct stack_routes *r)
 {
-	char channel[PUSH_CHANNEL_MAX];
+	return (size_t)snprintf(out, STACK_KEY_MAX, "%sinstances", r->conf.settings->prefix);
+}
+
+void routes_add_kicks(struct cx_ctx *ctx, struct stack_routes *r, const struct routes_batch *b)
+{
+	char channel[PUSH_CHANNEL_MAX], instances[STACK_KEY_MAX], now[NUMBER_MAX];
+	const struct redis_arg living[] = { REDIS_TEXT("ZRANGEBYSCORE"),
+		                            { instances, instances_key(instances, r) },
+		                            number_arg(now, cx_wall_ms(ctx)),
+		                            REDIS_TEXT("+inf") };
 	uint8_t *payload;
 
 	if (b->kick_count == 0)
 		return;
+	redis_batch_add(&r->batch, living, 4);
 	payload = payload_room(r, PUSH_KICK_SESSION_LEN(b->kick_count));
 	push_channel_servers(channel, sizeof(channel), r->conf.settings->channel_prefix);
 	publish(&r->batch, channel, payload,
@@ -219,17 +229,33 @@ void routes_add_gone(struct stack_routes *r, const struct routes_batch *b)
 	        push_write_user_gone(payload, b->gone, b->gone_count));
 }
 
-void routes_add_displaced(struct stack_routes *r, uint64_t instance,
-                          const struct push_kick_connection *kick)
+/* To one instance. */
+static void add_aside(struct stack_routes *r, uint64_t instance, const uint8_t *payload,
+                      size_t len)
 {
 	char channel[PUSH_CHANNEL_MAX];
-	uint8_t payload[PUSH_KICK_CONNECTION_LEN(1)];
 
-	if (r->displaced.count >= REDIS_BATCH_MAX)
+	if (r->asides.count >= REDIS_BATCH_MAX)
 		return;
 	push_channel_instance(channel, sizeof(channel), r->conf.settings->channel_prefix,
 	                      instance);
-	publish(&r->displaced, channel, payload, push_write_kick_connection(payload, kick, 1));
+	publish(&r->asides, channel, payload, len);
+}
+
+void routes_add_displaced(struct stack_routes *r, uint64_t instance,
+                          const struct push_kick_connection *kick)
+{
+	uint8_t payload[PUSH_KICK_CONNECTION_LEN(1)];
+
+	add_aside(r, instance, payload, push_write_kick_connection(payload, kick, 1));
+}
+
+void routes_add_confirm(struct stack_routes *r, uint64_t instance,
+                        const struct push_kick_session *kick)
+{
+	uint8_t payload[PUSH_KICKED_LEN(1)];
+
+	add_aside(r, instance, payload, push_write_kicked(payload, kick, 1));
 }
 
 /* ---- the registry of instances ---- */
@@ -249,9 +275,7 @@ void routes_add_registry(struct cx_ctx *ctx, struct stack_routes *r)
 	char outbox[STACK_KEY_MAX], outbox_life[NUMBER_MAX];
 	char expires[NUMBER_MAX], dead[NUMBER_MAX], life[NUMBER_MAX], ttl[NUMBER_MAX];
 	const size_t own_len = stack_key_instance(own, s->prefix, s->instance);
-	const size_t len =
-		(size_t)snprintf(instances, sizeof(instances), "%sinstances", s->prefix);
-	const struct redis_arg key = { instances, len };
+	const struct redis_arg key = { instances, instances_key(instances, r) };
 	const struct redis_arg add[] = { REDIS_TEXT("ZADD"),
 		                         key,
 		                         number_arg(expires, now_ms + s->ttl_ms),

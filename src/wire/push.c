@@ -13,6 +13,7 @@ static const uint8_t item_size[PUSH_KINDS] = {
 	[PUSH_KICK_SESSION] = PUSH_KICK_SESSION_SIZE,
 	[PUSH_ROUTE] = PUSH_ROUTE_SIZE,
 	[PUSH_USER_GONE] = PUSH_USER_GONE_SIZE,
+	[PUSH_KICKED] = PUSH_KICK_SESSION_SIZE,
 };
 
 static void put_le(uint8_t *at, uint64_t value, size_t width)
@@ -71,9 +72,10 @@ size_t push_write_kick_connection(uint8_t *out, const struct push_kick_connectio
 	return PUSH_KICK_CONNECTION_LEN(n);
 }
 
-size_t push_write_kick_session(uint8_t *out, const struct push_kick_session *items, uint32_t n)
+static size_t write_kicks(uint8_t *out, enum push_kind kind,
+                          const struct push_kick_session *items, uint32_t n)
 {
-	begin(out, PUSH_KICK_SESSION);
+	begin(out, kind);
 	for (uint32_t i = 0; i < n; i++) {
 		uint8_t *at = out + PUSH_KICK_SESSION_LEN(i);
 
@@ -84,6 +86,16 @@ size_t push_write_kick_session(uint8_t *out, const struct push_kick_session *ite
 		put_le(at + 42, items[i].what, 6);
 	}
 	return PUSH_KICK_SESSION_LEN(n);
+}
+
+size_t push_write_kick_session(uint8_t *out, const struct push_kick_session *items, uint32_t n)
+{
+	return write_kicks(out, PUSH_KICK_SESSION, items, n);
+}
+
+size_t push_write_kicked(uint8_t *out, const struct push_kick_session *items, uint32_t n)
+{
+	return write_kicks(out, PUSH_KICKED, items, n);
 }
 
 size_t push_write_route(uint8_t *out, const struct push_route *items, uint32_t n)
@@ -161,9 +173,10 @@ bool push_next_kick_connection(struct wire_slice bytes, size_t *at,
 	return true;
 }
 
-bool push_next_kick_session(struct wire_slice bytes, size_t *at, struct push_kick_session *out)
+static bool next_kick(struct wire_slice bytes, size_t *at, enum push_kind kind,
+                      struct push_kick_session *out)
 {
-	const uint8_t *item = next_item(bytes, at, PUSH_KICK_SESSION);
+	const uint8_t *item = next_item(bytes, at, kind);
 
 	if (item == NULL)
 		return false;
@@ -175,6 +188,16 @@ bool push_next_kick_session(struct wire_slice bytes, size_t *at, struct push_kic
 	out->code = (uint16_t)get_le(item + 40, 2);
 	out->what = (uint8_t)get_le(item + 42, 6);
 	return true;
+}
+
+bool push_next_kick_session(struct wire_slice bytes, size_t *at, struct push_kick_session *out)
+{
+	return next_kick(bytes, at, PUSH_KICK_SESSION, out);
+}
+
+bool push_next_kicked(struct wire_slice bytes, size_t *at, struct push_kick_session *out)
+{
+	return next_kick(bytes, at, PUSH_KICKED, out);
 }
 
 bool push_next_route(struct wire_slice bytes, size_t *at, struct push_route *out)
@@ -245,6 +268,10 @@ static bool is_whole(struct wire_slice bytes, enum push_kind kind)
 		break;
 	case PUSH_KICK_SESSION:
 		while (push_next_kick_session(bytes, &at, &ignored.session))
+			;
+		break;
+	case PUSH_KICKED:
+		while (push_next_kicked(bytes, &at, &ignored.session))
 			;
 		break;
 	case PUSH_ROUTE:

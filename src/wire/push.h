@@ -24,6 +24,7 @@ enum push_kind {
 	PUSH_KICK_SESSION,
 	PUSH_ROUTE,
 	PUSH_USER_GONE,
+	PUSH_KICKED,
 	PUSH_KINDS,
 };
 
@@ -45,6 +46,7 @@ struct push_kick_session { /* close connections of the user by session */
 	uint16_t code;          /* 1000..4999 */
 	uint8_t what;           /* enum hub_kick_what (actors/hub.h) */
 };
+/* PUSH_KICKED, to whoever said the kick: that kick, but from_instance has done it. */
 struct push_route {
 	struct uuid user;
 	uint64_t instance;
@@ -65,6 +67,7 @@ struct push_user_gone { /* the account was deleted */
 #define PUSH_LOOK_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_LOOK_SIZE)
 #define PUSH_KICK_CONNECTION_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_KICK_CONNECTION_SIZE)
 #define PUSH_KICK_SESSION_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_KICK_SESSION_SIZE)
+#define PUSH_KICKED_LEN(n) PUSH_KICK_SESSION_LEN(n)
 #define PUSH_ROUTE_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_ROUTE_SIZE)
 #define PUSH_USER_GONE_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_USER_GONE_SIZE)
 
@@ -77,6 +80,7 @@ size_t push_write_look(uint8_t *out, const struct push_look *items, uint32_t n);
 size_t push_write_kick_connection(uint8_t *out, const struct push_kick_connection *items,
                                   uint32_t n);
 size_t push_write_kick_session(uint8_t *out, const struct push_kick_session *items, uint32_t n);
+size_t push_write_kicked(uint8_t *out, const struct push_kick_session *items, uint32_t n);
 size_t push_write_route(uint8_t *out, const struct push_route *items, uint32_t n);
 size_t push_write_user_gone(uint8_t *out, const struct push_user_gone *items, uint32_t n);
 
@@ -93,6 +97,8 @@ WIRE_NODISCARD bool push_next_kick_connection(struct wire_slice bytes, size_t *a
                                               struct push_kick_connection *out);
 WIRE_NODISCARD bool push_next_kick_session(struct wire_slice bytes, size_t *at,
                                            struct push_kick_session *out);
+WIRE_NODISCARD bool push_next_kicked(struct wire_slice bytes, size_t *at,
+                                     struct push_kick_session *out);
 WIRE_NODISCARD bool push_next_route(struct wire_slice bytes, size_t *at,
                                     struct push_route *out);
 WIRE_NODISCARD bool push_next_user_gone(struct wire_slice bytes, size_t *at,

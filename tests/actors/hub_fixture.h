@@ -22,7 +22,7 @@ struct call {
 	struct uuid user, jti;
 	uint64_t upto;
 	enum hub_kick_what what;
-	enum hub_kick_reach reach;
+	uint64_t corr; /* of do_kick */
 	struct cx_ref except;
 	bool has_jti;
 };
@@ -48,10 +48,10 @@ UNUSED static void do_confirm(struct cx_ctx *ctx, void *arg)
 
 UNUSED static void do_kick(struct cx_ctx *ctx, void *arg)
 {
-	const struct call *c = arg;
+	struct call *c = arg;
 
 	cx_assert(hub_kick(ctx, &relay, &c->user, c->has_jti ? &c->jti : NULL, c->what,
-	                   c->except, 4401, c->reach) == CX_OK);
+	                   c->except, 4401, &c->corr) == CX_OK);
 }
 
 UNUSED static void join(int i, uint32_t user, uint32_t jti)

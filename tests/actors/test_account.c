@@ -241,6 +241,19 @@ Test(account, who_waits_too_long_at_the_gate_leaves_it)
 
 /* ---- changePassword, deleteAccount ---- */
 
+/* Nothing is answered before. */
+static const struct push_kick_session *kick_is_done(void)
+{
+	const struct got *g = take(fake_hub, HUB_KICK);
+
+	cr_assert_eq(count_got(client, ACCOUNT_ANSWER), 0);
+	cr_assert(cx_ref_is(GOT(struct hub_kick_msg, g)->except, client));
+	answer_got(g, (struct outgoing){ .type = ROUTES_KICKED,
+	                                 .bytes = &(struct cx_msg){ 0 },
+	                                 .size = sizeof(struct cx_msg) });
+	return &GOT(struct hub_kick_msg, g)->kick;
+}
+
 static const struct store_op *change_up_to_the_write(uint32_t jti, enum store_outcome outcome)
 {
 	change_password(jti);
@@ -252,22 +265,18 @@ static const struct store_op *change_up_to_the_write(uint32_t jti, enum store_ou
 
 Test(account, a_changed_password_leaves_the_asking_connection)
 {
-	const struct hub_kick_msg *kick;
-
 	cr_assert(change_up_to_the_write(70, STORE_OK)->was_hash[0] != '\0');
-	kick = GOT(struct hub_kick_msg, take(fake_hub, HUB_KICK));
-	cr_assert_eq(kick->what, HUB_KICK_OTHERS);
+	cr_assert_eq(kick_is_done()->what, HUB_KICK_OTHERS);
 	cr_assert_eq(expect_answer("changePasswordSuccess"), ACCOUNT_NOTHING);
 }
 
-Test(account, kicks_and_deletions_are_told_to_the_other_instances)
+Test(account, a_deletion_is_told_to_the_other_instances_and_answered_when_nobody_can_act)
 {
 	const struct uuid user = uuid_of(1);
 
 	relay.routes[0] = fake();
 	change_up_to_the_write(70, STORE_OK);
-	cr_assert_eq(GOT(struct routes_kick_msg, take(relay.routes[0], ROUTES_KICK))->kick.what,
-	             HUB_KICK_OTHERS);
+	kick_is_done();
 	expect_answer("changePasswordSuccess");
 	cr_assert_eq(count_got(relay.routes[0], ROUTES_GONE), 0);
 	delete_account();
@@ -275,15 +284,25 @@ Test(account, kicks_and_deletions_are_told_to_the_other_instances)
 	write_asked(STORE_LIMIT_TAKE, STORE_OK);
 	user_is(STORE_USER_BY_ID, hash_of(OLD));
 	write_asked(STORE_USER_DELETE, STORE_OK);
-	cr_assert_eq(GOT(struct routes_kick_msg, take(relay.routes[0], ROUTES_KICK))->kick.what,
-	             HUB_KICK_ALL);
 	cr_assert(uuid_equal(
 		&GOT(struct routes_gone_msg, take(relay.routes[0], ROUTES_GONE))->user, &user));
+	cr_assert_eq(kick_is_done()->what, HUB_KICK_ALL);
+	cr_assert_eq(expect_answer("deleteAccountSuccess"), ACCOUNT_LEFT);
+}
+
+Test(account, whoever_hears_nothing_of_the_kick_answers_at_his_deadline)
+{
+	change_up_to_the_write(70, STORE_OK);
+	take(fake_hub, HUB_KICK);
+	cr_assert_eq(count_got(client, ACCOUNT_ANSWER), 0);
+	skip_ms(3 * ROUTES_KICK_WAIT_MS + 1);
+	expect_answer("changePasswordSuccess");
 }
 
 Test(account, a_password_changed_by_another_sessions_token_ends_the_asking_one)
 {
 	change_up_to_the_write(71, STORE_OK);
+	kick_is_done();
 	cr_assert_eq(expect_answer("changePasswordSuccess"), ACCOUNT_ENDED);
 }
 

@@ -151,27 +151,63 @@ Test(hub_routes, a_look_is_for_one_user_or_for_all)
 	cr_assert_eq(GOT(struct hub_look, take(conn[1], HUB_LOOK))->after_gap, 1);
 }
 
-Test(hub_routes, a_kick_everywhere_is_told_to_the_others_and_one_here_is_not)
+static void do_kick_for(struct cx_ctx *ctx, void *arg)
 {
-	struct call c = { .user = uuid_of(1),
-		          .jti = uuid_of(10),
-		          .has_jti = true,
-		          .what = HUB_KICK_OTHERS,
-		          .reach = HUB_KICK_EVERYWHERE };
+	cx_assert(hub_kick_for(ctx, &relay, arg) == CX_OK);
+}
+
+Test(hub_routes, a_kick_is_told_to_the_others_and_whoever_asked_hears_from_them)
+{
+	struct call c = {
+		.user = uuid_of(1), .jti = uuid_of(10), .has_jti = true, .what = HUB_KICK_OTHERS
+	};
+	const struct routes_kick_msg *m;
 	const struct push_kick_session *k;
 
 	among_others();
 	join(0, 1, 11);
 	do_as(fx.helper, do_kick, &c);
 	cr_assert_eq(kicked(0, 4401), 1);
-	k = &GOT(struct routes_kick_msg, take(routes, ROUTES_KICK))->kick;
+	m = GOT(struct routes_kick_msg, take(routes, ROUTES_KICK));
+	k = &m->kick;
 	cr_assert(uuid_equal(&k->user, &c.user) && uuid_equal(&k->jti, &c.jti));
 	cr_assert_eq(k->what, HUB_KICK_OTHERS);
 	cr_assert_eq(k->code, 4401);
 	cr_assert_eq(k->from_instance, 77);
-	c.reach = HUB_KICK_HERE;
-	do_as(fx.helper, do_kick, &c);
-	cr_assert_eq(count_got(routes, ROUTES_KICK), 0);
+	cr_assert(cx_ref_is(m->caller.ref, fx.helper));
+	cr_assert_eq(m->caller.corr, c.corr);
+	cr_assert_eq(count_got(fx.helper, ROUTES_KICKED), 0, "not before the others");
+}
+
+Test(hub_routes, a_kick_for_another_instance_is_confirmed_to_it_behind_the_kicked)
+{
+	struct push_kick_session k = { uuid_of(1), uuid_of(10), 78, 4401, HUB_KICK_SESSION };
+	const struct routes_confirm_msg *m;
+
+	among_others();
+	join(0, 1, 10);
+	join(1, 1, 11);
+	do_as(fx.helper, do_kick_for, &k);
+	m = GOT(struct routes_confirm_msg, take(routes, ROUTES_CONFIRM));
+	cr_assert_eq(m->to, 78);
+	cr_assert_eq(m->kick.from_instance, 77);
+	cr_assert(uuid_equal(&m->kick.user, &k.user) && uuid_equal(&m->kick.jti, &k.jti));
+	cr_assert_eq(m->kick.what, HUB_KICK_SESSION);
+	cr_assert_eq(kicked(0, 4401), 1);
+	cr_assert(!is_member(0, 1) && is_member(1, 1));
+	cr_assert_eq(count_got(routes, ROUTES_KICK), 0, "it would go round for ever");
+	k.user = uuid_of(9);
+	do_as(fx.helper, do_kick_for, &k);
+	cr_assert_eq(GOT(struct routes_confirm_msg, take(routes, ROUTES_CONFIRM))->to, 78,
+	             "nobody of his is here, which is as good");
+}
+
+Test(hub_routes, alone_a_kick_is_done_when_the_hub_has_done_it)
+{
+	join(0, 1, 10);
+	kick(1, 0, HUB_KICK_ALL, CX_NOBODY);
+	take(fx.helper, ROUTES_KICKED);
+	cr_assert_eq(kicked(0, 4401), 1);
 }
 
 Test(hub_routes, alone_it_tells_nobody_about_routes)

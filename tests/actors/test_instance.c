@@ -225,18 +225,36 @@ Test(instance, kicks_of_others_are_done_here_and_our_own_were)
 	const struct push_kick_session items[] = {
 		{ uuid_of(user_at(0, 1)), uuid_of(7), OURS, 4401, HUB_KICK_ALL },
 		{ uuid_of(user_at(0, 2)), uuid_of(8), OURS + 1, 4401, HUB_KICK_OTHERS },
+		{ uuid_of(user_at(0, 3)), uuid_of(9), 0, 4401, HUB_KICK_ALL },
 	};
-	uint8_t bytes[PUSH_KICK_SESSION_LEN(2)];
+	uint8_t bytes[PUSH_KICK_SESSION_LEN(3)];
 	const struct hub_kick_msg *m;
 
 	relay.routes[0] = fake();
-	arrives(bytes, push_write_kick_session(bytes, items, 2));
+	arrives(bytes, push_write_kick_session(bytes, items, 3));
 	m = GOT(struct hub_kick_msg, take(relay.hubs[0], HUB_KICK));
-	cr_assert(uuid_equal(&m->user, &items[1].user) && uuid_equal(&m->jti, &items[1].jti));
-	cr_assert_eq(m->what, HUB_KICK_OTHERS);
-	cr_assert_eq(m->code, 4401);
+	cr_assert(uuid_equal(&m->kick.user, &items[1].user) &&
+	          uuid_equal(&m->kick.jti, &items[1].jti));
+	cr_assert_eq(m->kick.what, HUB_KICK_OTHERS);
+	cr_assert_eq(m->kick.code, 4401);
+	cr_assert_eq(m->kick.from_instance, OURS + 1);
 	cr_assert(cx_ref_none(m->except));
 	cr_assert_eq(count_got(relay.routes[0], ROUTES_KICK), 0, "it would go round for ever");
+	cr_assert_eq(all_got(), 0);
+}
+
+Test(instance, what_others_have_kicked_goes_to_the_routes_of_the_users_home)
+{
+	const struct push_kick_session item = { uuid_of(user_at(1, 1)), uuid_of(7), OURS + 1,
+		                                4401, HUB_KICK_ALL };
+	uint8_t bytes[PUSH_KICKED_LEN(1)];
+	const struct routes_confirmed_msg *m;
+
+	relay.routes[1] = fake();
+	arrives(bytes, push_write_kicked(bytes, &item, 1));
+	m = GOT(struct routes_confirmed_msg, take(relay.routes[1], ROUTES_CONFIRMED));
+	cr_assert(uuid_equal(&m->kick.user, &item.user) && uuid_equal(&m->kick.jti, &item.jti));
+	cr_assert_eq(m->kick.from_instance, OURS + 1);
 	cr_assert_eq(all_got(), 0);
 }
 

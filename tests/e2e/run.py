@@ -29,16 +29,6 @@ STACK_ONLY = {"emptied": "about Redis; make e2e-stack",
               "instances": "about several servers; make e2e-stack"}
 
 
-# What two servers or gateways know of each other a moment later, so that these hold on a deployment only
-# when nothing happens in between.  Each is a difference that is to be mended.
-NOT_YET = {
-    "accounts: after deleteAccount no connection of the user may act":
-        "a connection on another server may act until the kick has come there (about 1 ms)",
-    "limits: INBOX_MAX_MESSAGES=5: the sixth is INBOX_FULL; acknowledged, the same id passes":
-        "a gateway does not see what another one has on the way (decision 0006, section 5)",
-}
-
-
 async def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("binary")
@@ -60,12 +50,6 @@ async def main():
         suite.stack = stack_server.Stack(args.stack, suite.binary)
         suite.server_class = stack_server.StackServer
     suite.notes = [f"{a}: {why}" for a, why in others.items()]
-    if args.stack and not args.k:
-        titles = {f"{t['area']}: {t['title']}" for t in harness.TESTS}
-        assert NOT_YET.keys() <= titles, f"no such tests: {NOT_YET.keys() - titles}"
-        harness.TESTS[:] = [t for t in harness.TESTS
-                            if f"{t['area']}: {t['title']}" not in NOT_YET]
-        suite.notes += [f"{title}: {why}" for title, why in NOT_YET.items()]
     if not args.k:
         suite.notes += [
             "MESSAGE_TTL_DAYS and DEDUPLICATION_WINDOW_HOURS: a day and an hour are their "

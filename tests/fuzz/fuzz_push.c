@@ -19,14 +19,16 @@ static size_t walk_entries(struct wire_slice bytes, size_t *at)
 	return n;
 }
 
-static size_t walk_kicks(struct wire_slice bytes, size_t *at, bool by_session)
+static size_t walk_kicks(struct wire_slice bytes, size_t *at, enum push_kind kind)
 {
 	struct push_kick_connection connection;
 	struct push_kick_session session;
 	size_t n = 0;
 
-	if (by_session) {
-		for (; push_next_kick_session(bytes, at, &session); n++)
+	if (kind != PUSH_KICK_CONNECTION) {
+		for (; kind == PUSH_KICKED ? push_next_kicked(bytes, at, &session)
+		                           : push_next_kick_session(bytes, at, &session);
+		     n++)
 			CHECK(session.code >= 1000 && session.code <= 4999 &&
 			      session.what <= 2);
 		return n;
@@ -61,7 +63,8 @@ static size_t walk(struct wire_slice bytes, size_t *at, enum push_kind kind)
 		return walk_entries(bytes, at);
 	case PUSH_KICK_CONNECTION:
 	case PUSH_KICK_SESSION:
-		return walk_kicks(bytes, at, kind == PUSH_KICK_SESSION);
+	case PUSH_KICKED:
+		return walk_kicks(bytes, at, kind);
 	default:
 		return walk_others(bytes, at, kind);
 	}

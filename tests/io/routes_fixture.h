@@ -13,6 +13,7 @@
 
 #include <criterion/criterion.h>
 
+#include "actors/hub.h"
 #include "io/redis_sub.h"
 #include "io/stack_keys.h"
 #include "io/stack_routes.h"
@@ -93,6 +94,30 @@ static void on_redis_changed(struct cx_ctx *ctx, void *state, const struct cx_ms
 	on_hub(ctx, state, msg);
 }
 
+static bool confirms_at_once; /* the second instance, before Redis has heard of the kick */
+
+/* Asked by itself, so that there is a caller. */
+static void on_kick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const struct hub_kick_msg *m = CX_MSG_AS(struct hub_kick_msg, msg);
+	const uint32_t at = *(const uint32_t *)state;
+	struct hub_kick_msg *again;
+	uint64_t corr;
+
+	if (msg->corr != 0) {
+		struct push_kick_session done = m->kick;
+
+		done.from_instance = ids[1];
+		cx_assert(routes_kick(ctx, routes[at], &m->kick, cx_caller_of(msg)) == CX_OK);
+		if (confirms_at_once)
+			cx_assert(routes_confirmed(ctx, routes[at], &done) == CX_OK);
+		return;
+	}
+	again = CX_MSG_NEW(ctx, HUB_KICK, struct hub_kick_msg);
+	again->kick = m->kick;
+	cx_assert(cx_ask(ctx, cx_self(ctx), &again->hdr, 10 * WAIT_MS, &corr) == CX_OK);
+}
+
 static void on_heard(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct heard *h;
@@ -120,6 +145,8 @@ static enum cx_err start_hub(struct cx_ctx *ctx, void *state, const void *conf)
 static const struct cx_handler hub_handlers[] = {
 	CX_ON(ROUTES_JOINED, struct routes_joined, on_hub),
 	CX_ON(ROUTES_DISPLACED, struct routes_displaced, on_hub),
+	CX_ON(HUB_KICK, struct hub_kick_msg, on_kick),
+	CX_ON(ROUTES_KICKED, struct cx_msg, on_hub),
 	CX_ON(REDIS_CHANGED, struct redis_changed, on_redis_changed),
 	CX_ON(REDIS_PUSH, struct redis_push, on_heard),
 	CX_ON(REDIS_SUBSCRIBED, struct redis_subscribed, on_heard),

@@ -283,11 +283,11 @@ Test(kafka_log_tables, places_are_bounded_and_their_sums_stay_right)
 		cr_assert_leq(q->place_count, QUOTA_PLACES_MAX);
 	}
 	cr_assert_eq(q->placed_count, 5000);
-	quota_looked(&t, q, QUOTA_LOOK_EXACT, 2500, 25000, 2500, 0);
+	quota_looked(&t, q, QUOTA_LOOK_EXACT, 2500, 25000, 2500, NULL, 0);
 	cr_assert_geq(q->placed_count, 2500, "nothing that is on its way is forgotten");
 	cr_assert_leq(q->placed_count, 2500 + 5000 / QUOTA_PLACES_MAX * 4);
 	cr_assert_eq(q->placed_bytes, q->placed_count * 10);
-	quota_looked(&t, q, QUOTA_LOOK_EXACT, 5000, 50000, 5000, 0);
+	quota_looked(&t, q, QUOTA_LOOK_EXACT, 5000, 50000, 5000, NULL, 0);
 	cr_assert_eq(q->placed_count, 0);
 	quota_begin(q, 10);
 	quota_end(q, 10, 4999);
@@ -298,16 +298,16 @@ Test(kafka_log_tables, places_are_bounded_and_their_sums_stay_right)
 
 Test(kafka_log_tables, a_look_that_is_older_than_the_news_settles_nothing)
 {
-	struct quota_table t = { .max_count = 10, .max_bytes = 1000 };
+	struct quota_table t = { .max_count = 1000, .max_bytes = 1 << 30 };
 	const struct uuid owner = kl_uuid(1);
 	struct quota *const q = quota_take(&t, &owner);
 
 	q->is_looking = true;
 	quota_doubt(&t, &owner);
-	quota_looked(&t, q, QUOTA_LOOK_EXACT, 0, 0, 0, 0);
+	quota_looked(&t, q, QUOTA_LOOK_EXACT, 0, 0, 0, NULL, 0);
 	cr_assert_eq(quota_judge(&t, q, 10, 1, 0), QUOTA_LOOK);
 	q->is_looking = true;
-	quota_looked(&t, q, QUOTA_LOOK_EXACT, 0, 0, 0, 0);
+	quota_looked(&t, q, QUOTA_LOOK_EXACT, 0, 0, 0, NULL, 0);
 	cr_assert_eq(quota_judge(&t, q, 10, 1, 0), QUOTA_PASS);
 	quota_drop(&t, q);
 	quota_table_free(&t);

@@ -4,11 +4,6 @@
 
 TestSuite(stack_routes, .init = fixture_prepare, .fini = fixture_end, .timeout = 60);
 
-static void do_kick(struct cx_ctx *ctx, void *arg)
-{
-	cx_assert(routes_kick(ctx, routes[0], arg) == CX_OK);
-}
-
 static void do_gone(struct cx_ctx *ctx, void *arg)
 {
 	cx_assert(routes_gone(ctx, routes[0], arg) == CX_OK);
@@ -350,24 +345,7 @@ Test(stack_routes, what_was_said_while_redis_was_away_is_said_when_it_is_back)
 	cr_assert_eq(f.kicks_lost, 0);
 }
 
-/* ---- kicks, accounts, the end ---- */
-
-Test(stack_routes, a_kick_goes_to_all_servers)
-{
-	struct push_kick_session kick = { user_of(1), user_of(70), ids[0], 4401, 2 };
-	struct push_kick_session got;
-	const struct heard *h;
-	size_t at = 0;
-
-	fixture_start();
-	redis_bench_run(&bench, 0, do_kick, &kick);
-	h = take_heard(REDIS_PUSH, AT_SERVERS);
-	cr_assert_eq(push_kind_of(wire_slice(h->bytes, h->len)), PUSH_KICK_SESSION);
-	cr_assert(push_next_kick_session(wire_slice(h->bytes, h->len), &at, &got));
-	cr_assert(uuid_equal(&got.user, &kick.user) && uuid_equal(&got.jti, &kick.jti));
-	cr_assert_eq(got.what, 2);
-	cr_assert_eq(got.from_instance, ids[0]);
-}
+/* ---- accounts, the end ---- */
 
 Test(stack_routes, a_user_who_is_gone_has_no_route_and_no_inbox_and_stays_so)
 {

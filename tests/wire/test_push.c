@@ -56,6 +56,10 @@ static uint8_t *of_kind(enum push_kind kind, size_t *len)
 		*len = push_write_kick_session(out, session, N);
 		cr_assert(*len == PUSH_KICK_SESSION_LEN(N));
 		break;
+	case PUSH_KICKED:
+		*len = push_write_kicked(out, session, N);
+		cr_assert(*len == PUSH_KICKED_LEN(N));
+		break;
 	case PUSH_ROUTE:
 		*len = push_write_route(out, route, N);
 		cr_assert(*len == PUSH_ROUTE_LEN(N));
@@ -85,11 +89,10 @@ static enum push_kind kind_of_part(const uint8_t *bytes, size_t len)
 
 Test(push, every_kind_is_known_and_cut_anywhere_it_is_not_longer_than_whole_items)
 {
-	static const size_t size[PUSH_KINDS] = { [PUSH_LOOK] = 16,
-		                                 [PUSH_KICK_CONNECTION] = 24,
-		                                 [PUSH_KICK_SESSION] = 48,
-		                                 [PUSH_ROUTE] = 32,
-		                                 [PUSH_USER_GONE] = 16 };
+	static const size_t size[PUSH_KINDS] = {
+		[PUSH_LOOK] = 16,  [PUSH_KICK_CONNECTION] = 24, [PUSH_KICK_SESSION] = 48,
+		[PUSH_ROUTE] = 32, [PUSH_USER_GONE] = 16,       [PUSH_KICKED] = 48
+	};
 
 	for (enum push_kind kind = PUSH_ENTRIES; kind < PUSH_KINDS; kind++) {
 		size_t len;
@@ -154,6 +157,14 @@ Test(push, items_come_back_as_they_were)
 		          session.what == i);
 	cr_assert(i == N && at == len);
 	free(bytes);
+	bytes = of_kind(PUSH_KICKED, &len);
+	cr_assert(!push_next_kick_session(wire_slice(bytes, len), &(size_t){ 0 }, &session));
+	for (i = 0, at = 0; push_next_kicked(wire_slice(bytes, len), &at, &session); i++)
+		cr_assert(session.user.b[0] == i && session.jti.b[1] == i &&
+		          session.from_instance == UINT64_MAX - i && session.code == 4401 &&
+		          session.what == i);
+	cr_assert(i == N && at == len);
+	free(bytes);
 	bytes = of_kind(PUSH_ROUTE, &len);
 	for (i = 0, at = 0; push_next_route(wire_slice(bytes, len), &at, &route); i++)
 		cr_assert(route.user.b[0] == i && route.is_joined == (i & 1) &&
@@ -211,6 +222,7 @@ Test(push, value_out_of_range_makes_the_whole_payload_nothing)
 	check_refused(PUSH_KICK_SESSION, 6, 3);       /* what */
 	check_refused(PUSH_KICK_SESSION, 1, 1);       /* not zero */
 	check_refused(PUSH_KICK_SESSION, 1 + 48, 1);  /* of the item before the last */
+	check_refused(PUSH_KICKED, 6, 3);             /* what */
 	check_refused(PUSH_ROUTE, 8, 2);              /* is_joined */
 	check_refused(PUSH_ROUTE, 1, 1);
 }
