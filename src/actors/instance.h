@@ -4,7 +4,8 @@
  * push_channel_instance (this instance) and push_channel_servers.
  *
  *   in   REDIS_PUSH, REDIS_SUBSCRIBED
- *   out  inbox_learn, hub_wake, hub_look, hub_kick, hub_kick_number, each to the user's home
+ *   out  inbox_learn, hub_wake, hub_look, hub_kick, hub_kick_number, each to the user's home;
+ *        hub_redis_lost
  *
  * A push is a hint: what of it finds no room is read later.  After REDIS_SUBSCRIBED some may have been
  * missed, so all connections read on. */
