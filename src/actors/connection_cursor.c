@@ -179,6 +179,20 @@ void cursor_on_pong(struct cx_ctx *ctx, struct connection *c, uint64_t number)
 		connection_tick_in(ctx, c, CONFIRM_MS);
 }
 
+/* inv. 5.  What is on its way was read or pushed in the Redis that is no more. */
+static void begin_anew(struct cx_ctx *ctx, struct cursor *cur)
+{
+	const uint64_t shown = cur->sent > cur->shown ? cur->sent : cur->shown;
+
+	if (cur->read_corr != 0)
+		cx_ask_cancel(ctx, cur->read_corr);
+	while (cur->pushes != NULL)
+		free_held_push(take_held_push(cur));
+	*cur = (struct cursor){ .shown = shown,
+		                .window = cur->window,
+		                .looked_ms = cur->looked_ms };
+}
+
 /* What was missed is somewhere behind `sent`: until a read that begins now has ended, no push may be
  * written. */
 void cursor_on_look(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -190,6 +204,8 @@ void cursor_on_look(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		return;
 	if (m->after_gap)
 		session_missed(ctx, c, m->within_ms);
+	if (m->anew)
+		begin_anew(ctx, &c->cursor);
 	c->cursor.is_read_owed = true;
 	c->cursor.is_look = true;
 	c->cursor.is_look_owed = c->cursor.read_corr != 0;
@@ -203,11 +219,14 @@ static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, ui
                        struct cx_buf *buf, uint32_t offset, uint32_t len)
 {
 	struct cursor *cur = &c->cursor;
-	const enum cx_err err = ws_send(ctx, c->ws, buf, offset, len, WS_INBOX);
+	enum cx_err err;
 
-	(void)err; /* the socket is gone: WS_CLOSED is on its way */
 	if (id > cur->sent)
 		cur->sent = id;
+	if (kind == RECORD_MESSAGE && id <= cur->shown)
+		return; /* inv. 5 */
+	err = ws_send(ctx, c->ws, buf, offset, len, WS_INBOX);
+	(void)err; /* the socket is gone: WS_CLOSED is on its way */
 	cur->window -= len;
 	if (kind != RECORD_RECEIPT)
 		return;

@@ -33,9 +33,13 @@ enum connection_phase {
  *    come after `sent` has passed them: 1 holds for messages alone.  Everything up to `floor` was
  *    handed out for certain; a look reads from there, and a receipt behind it that is not confirmed
  *    (else it would be gone) is written late, perhaps a second time; not when a read brought it, whose
- *    push came afterwards.  (An entry gets the highest id of its inbox: where was read comes none.) */
+ *    push came afterwards.  (An entry gets the highest id of its inbox: where was read comes none.)
+ * 5. A Redis that has lost data gives out ids anew, but a message keeps its own (its place in the log).
+ *    So all is read from the beginning, receipts come as new ones, and messages up to `shown` are passed
+ *    over: this client has them. */
 struct cursor {
 	uint64_t sent;
+	uint64_t shown; /* what `sent` was when Redis lost data; 0: it never did */
 	uint64_t floor;
 	uint64_t reading_from;
 	uint64_t read_after, read_upto; /* reads brought all that is between these */

@@ -64,15 +64,19 @@ static void look(struct cx_ctx *ctx, const struct user *u)
 	}
 }
 
+enum why_look { AFTER_GAP, REDIS_LOST_DATA };
+
 /* One for each member and gap.  Reserved: a push that is lost shows at the next tick, a kick never. */
-static void look_after_gap(struct cx_ctx *ctx, const struct user *u, uint32_t within_ms)
+static void look_all(struct cx_ctx *ctx, const struct user *u, uint32_t within_ms,
+                     enum why_look why)
 {
 	for (uint32_t i = 0; i < u->count; i++) {
 		struct hub_look *m = look_of(ctx, u);
 		enum cx_err err;
 
 		m->within_ms = within_ms;
-		m->after_gap = 1;
+		m->after_gap = why == AFTER_GAP;
+		m->anew = why == REDIS_LOST_DATA;
 		err = cx_send_reserved(ctx, u->members[i].ref, &m->hdr);
 		(void)err; /* it closed by itself meanwhile */
 	}
@@ -325,7 +329,7 @@ static void on_look_at(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		return;
 	}
 	while ((u = uuid_map_next(&hub->users, &at)) != NULL)
-		look_after_gap(ctx, u, spread_ms(hub->members));
+		look_all(ctx, u, spread_ms(hub->members), AFTER_GAP);
 }
 
 static void on_wake(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -338,6 +342,20 @@ static void on_wake(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 		for (uint32_t k = 0; u != NULL && k < u->count; k++)
 			push(ctx, u->members[k].ref, &m->items[i], msg->buf);
+	}
+}
+
+/* Ids of receipts mean others now; messages keep theirs. */
+static void read_anew(struct cx_ctx *ctx, const struct hub *hub)
+{
+	struct user *u;
+	uint32_t at = 0;
+
+	while ((u = uuid_map_next(&hub->users, &at)) != NULL) {
+		u->settled = 0;
+		for (uint32_t i = 0; i < u->count; i++)
+			u->members[i].confirmed = 0;
+		look_all(ctx, u, spread_ms(hub->members), REDIS_LOST_DATA);
 	}
 }
 
@@ -355,6 +373,7 @@ static void on_redis_changed(struct cx_ctx *ctx, void *state, const struct cx_ms
 	(void)err; /* only at the runtime's end */
 	err = routes_again(ctx, hub->relay->routes[worker]);
 	(void)err; /* as above */
+	read_anew(ctx, hub);
 }
 
 static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)

@@ -40,12 +40,13 @@ struct hub_kicked {
 };
 
 /* HUB_LOOK: something may wait that was not pushed: read on, at some moment in the next within_ms.
- * after_gap: kicks may have been missed too, so ask whether the session lives. */
+ * after_gap: kicks may have been missed too, so ask whether the session lives.
+ * anew: Redis has lost data, so read from the beginning (struct cursor, 5). */
 struct hub_look {
 	struct cx_msg hdr;
 	struct uuid user;
 	uint32_t within_ms;
-	uint8_t after_gap;
+	uint8_t after_gap, anew;
 };
 
 extern const struct cx_actor_type hub_type; /* conf: struct relay_conf */
@@ -84,6 +85,9 @@ CX_NODISCARD enum cx_err hub_wake(struct cx_ctx *ctx, const struct relay *relay,
  * Returns as cx_send; with NULL the first error, the other hubs are asked all the same. */
 CX_NODISCARD enum cx_err hub_look(struct cx_ctx *ctx, const struct relay *relay,
                                   const struct uuid *user);
+/* Redis was emptied and stayed the same: as REDIS_CHANGED, to all hubs.  Reserved: one a life of Redis.
+ * Returns the first error; the other hubs are told all the same. */
+CX_NODISCARD enum cx_err hub_redis_lost(struct cx_ctx *ctx, const struct relay *relay);
 
 struct hub_join_msg {
 	struct cx_msg hdr;

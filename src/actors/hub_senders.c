@@ -2,6 +2,7 @@
 /* What others say to a hub (hub.h): the user's home decides which one. */
 #include "actors/hub.h"
 
+#include "io/redis.h"
 #include "io/stack_routes.h"
 
 #define KICK_MS (3 * ROUTES_KICK_WAIT_MS)
@@ -106,6 +107,20 @@ enum cx_err hub_look(struct cx_ctx *ctx, const struct relay *relay, const struct
 		return send_look(ctx, hub_of(relay, user), user);
 	for (uint32_t i = 0; i < relay->workers; i++) {
 		const enum cx_err err = send_look(ctx, relay->hubs[i], NULL);
+
+		if (first == CX_OK)
+			first = err;
+	}
+	return first;
+}
+
+enum cx_err hub_redis_lost(struct cx_ctx *ctx, const struct relay *relay)
+{
+	enum cx_err first = CX_OK;
+
+	for (uint32_t i = 0; i < relay->workers; i++) {
+		struct redis_changed *m = CX_MSG_NEW(ctx, REDIS_CHANGED, struct redis_changed);
+		const enum cx_err err = cx_send_reserved(ctx, relay->hubs[i], &m->hdr);
 
 		if (first == CX_OK)
 			first = err;

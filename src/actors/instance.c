@@ -12,6 +12,7 @@
 struct instance {
 	const struct relay *relay;
 	struct inbox_appended *batches; /* one a home, filled while a push is read */
+	struct uuid life;               /* of Redis, of which was heard last */
 };
 
 static struct instance_figures figures; /* one actor a process writes it */
@@ -129,6 +130,20 @@ static void take_kicked(struct cx_ctx *ctx, const struct instance *in, struct wi
 		              CX_OK);
 }
 
+/* Of one life once: each hub reads anew for all who are there. */
+static void take_lost(struct cx_ctx *ctx, struct instance *in, struct wire_slice bytes)
+{
+	struct push_lost lost;
+	size_t at = 0;
+
+	while (push_next_lost(bytes, &at, &lost)) {
+		if (uuid_equal(&lost.life, &in->life))
+			continue;
+		in->life = lost.life;
+		count(&figures.lost, hub_redis_lost(ctx, in->relay) != CX_OK);
+	}
+}
+
 _Static_assert(PUSH_KICK_WHAT_MAX == HUB_KICK_OTHERS, "what push_kind_of lets pass");
 
 /* ---- what comes ---- */
@@ -155,6 +170,9 @@ static void on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		break;
 	case PUSH_KICKED:
 		take_kicked(ctx, in, bytes);
+		break;
+	case PUSH_LOST:
+		take_lost(ctx, in, bytes);
 		break;
 	default:
 		count(&figures.malformed, 1);

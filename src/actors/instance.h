@@ -5,7 +5,7 @@
  *
  *   in   REDIS_PUSH, REDIS_SUBSCRIBED
  *   out  inbox_learn, hub_wake, hub_look, hub_kick_for, hub_kick_number, routes_confirmed, each to the
- *        user's home
+ *        user's home; hub_redis_lost
  *
  * A push is a hint: what of it finds no room is read later.  After REDIS_SUBSCRIBED some may have been
  * missed, so all connections read on. */

@@ -12,6 +12,8 @@
 #define MEAN_BYTES 400 /* of an entry, before any was seen */
 #define CHORES_MAX 1000
 #define CHORE_MS 5000
+#define OTHERS_DELETE_MS \
+	2000 /* until all servers have found Redis again, when it was away for seconds */
 
 /* ---- questions under way ---- */
 
@@ -170,14 +172,16 @@ static void on_presence(struct cx_ctx *ctx, void *state, const struct cx_msg *ms
 }
 
 /* It may have lost its last writes: what was heard of is not there, or is but was taken out, and what
- * comes anew may get ids that others had. */
+ * comes anew may get ids that others had.  What was taken out here is taken out again; others do so too, so
+ * nobody reads before they may have. */
 static void on_changed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct stack_inbox *s = state;
 
-	(void)ctx;
 	(void)msg;
 	s->lives++;
+	lately_repeat(ctx, s);
+	s->no_reads_until_ms = cx_now_ms(ctx) + OTHERS_DELETE_MS;
 	receipts_forget(s);
 	inbox_index_doubt(&s->index);
 }
@@ -233,6 +237,7 @@ static void stop(struct cx_ctx *ctx, void *state)
 	free(s->slots);
 	free(s->events);
 	free(s->held.ring);
+	lately_free(&s->lately);
 }
 
 static const struct cx_handler handlers[] = {

@@ -4,7 +4,8 @@
  * was acknowledged.
  *
  *   ask   inbox_read, inbox_settle -> INBOX_ENTRIES, INBOX_SETTLED, each within 12 s
- *   in    inbox_receipts_done, inbox_learn, inbox_presence; REDIS_CHANGED (hub)
+ *   in    inbox_receipts_done, inbox_learn, inbox_presence; REDIS_CHANGED (hub: then it answers reads
+ *         with failed for 2 s, until the servers have repeated the deletions that Redis may have lost)
  *   out   ACK_BATCHER_ADD (stack_outbox.h) to acks
  *
  * A settle that Redis did not answer is INBOX_FAILED, executed or not: its event may stand in the outbox

@@ -7,6 +7,7 @@
  *   stack_inbox_settle.c  acknowledgements on their way to Redis
  *   stack_inbox_find.c    acknowledgements of what the index does not know (yet)
  *   stack_inbox_receipts.c  receipts that have arrived, and other servers that may not have shown them
+ *   stack_inbox_lately.c  deletions of the last seconds, which Redis may lose
  *
  * All that a turn brought goes to Redis at its end, in this order: settles, other deletions, reads; so
  * a read does not see what was acknowledged in its turn. */
@@ -29,6 +30,7 @@ struct read_batch;
 struct settle_batch;
 struct receipts_batch;
 struct held;
+struct deleted;
 
 enum answer_kind {
 	ANSWER_IS,      /* buf: the values */
@@ -59,6 +61,11 @@ struct receipts_held { /* in the order in which they are due */
 	struct cx_timer timer;
 };
 
+struct deleted_lately { /* in the order of time */
+	struct deleted *ring;
+	uint32_t first, count, cap; /* first wraps; cap is a power of two */
+};
+
 struct stack_inbox {
 	struct stack_inbox_conf conf;
 	const struct stack_inbox_settings *settings;
@@ -73,7 +80,10 @@ struct stack_inbox {
 	struct settle_batch *open_settles;
 	struct receipts_batch *open_receipts;
 	struct receipts_held held;
-	uint64_t batches;            /* of settles, so far */
+	struct deleted_lately lately;
+	uint64_t
+		no_reads_until_ms; /* other servers delete once more what Redis may have lost */
+	uint64_t batches;          /* of settles, so far */
 	struct settle_batch **slots; /* those under way, by number; NULL: free */
 	uint32_t slot_count;
 	uint8_t *events; /* of the open batch of settles: it is put together here */
@@ -128,5 +138,14 @@ void receipts_send(struct cx_ctx *ctx, struct stack_inbox *s);
 /* Ids may mean other entries now: none is deleted any more. */
 void receipts_forget(struct stack_inbox *s);
 void receipts_on_timer(struct cx_ctx *ctx, struct stack_inbox *s);
+
+/* ---- stack_inbox_lately.c ---- */
+
+/* The message was deleted from the owner's stream. */
+void lately_note(struct deleted_lately *l, const struct uuid *owner, uint64_t id,
+                 uint64_t now_ms);
+/* All of them go into chores once more. */
+void lately_repeat(struct cx_ctx *ctx, struct stack_inbox *s);
+void lately_free(struct deleted_lately *l);
 
 #endif

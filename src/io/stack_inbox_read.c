@@ -258,6 +258,10 @@ void read_take(struct cx_ctx *ctx, struct stack_inbox *s, const struct inbox_rea
 		inbox_answer_read(ctx, cx_caller_of(&m->hdr), NULL, 0, m->after, false);
 		return;
 	}
+	if (cx_now_ms(ctx) < s->no_reads_until_ms) {
+		inbox_fail_read(ctx, cx_caller_of(&m->hdr), m->after);
+		return;
+	}
 	user = inbox_index_use(&s->index, &m->owner, s->mean_bytes);
 	entries = entries_for(user, m->max_bytes);
 	if (s->open_reads != NULL && (s->open_reads->count == BATCH_READS_MAX ||

@@ -265,6 +265,8 @@ static void finish(struct cx_ctx *ctx, struct stack_inbox *s, struct settle *one
 {
 	struct box_entry *e = box_find(one->user->box, one->id);
 
+	if (is_deleted)
+		lately_note(&s->lately, &one->user->owner, one->id, cx_now_ms(ctx));
 	if (e != NULL && e->state == BOX_SETTLING && is_deleted) {
 		inbox_index_remove(&s->index, one->user, e);
 		inbox_index_settled(one->user, one->id);

@@ -22,6 +22,7 @@
 #include "io/kafka_consumer.h"
 #include "io/stack_keys.h"
 #include "io/stack_rebuild.h"
+#include "wire/push.h"
 
 #define CLOCKS_APART_MS (INT64_C(10) * 60 * 1000) /* of servers that wrote acknowledgements */
 
@@ -34,6 +35,12 @@ size_t stack_fence_key(char *out, const struct stack_partition *s, const struct 
 {
 	return (size_t)snprintf(out, STACK_KEY_MAX, "%sfence:%" PRId32, s->settings->prefix,
 	                        p->number);
+}
+
+/* "<prefix>life": which life of Redis this is; missing, it was emptied. */
+static size_t stack_life_key(char *out, const struct stack_partition *s)
+{
+	return (size_t)snprintf(out, STACK_KEY_MAX, "%slife", s->settings->prefix);
 }
 
 void stack_fence_text(char out[STACK_FENCE_MAX], const struct stack_partition *s,
@@ -70,6 +77,43 @@ static void move_fence(struct cx_ctx *ctx, struct stack_partition *s,
 	args[2].len = strlen(left);
 	err = redis_call_script(ctx, s->conf.redis, s->conf.script_base, 1, args,
 	                        CX_COUNTOF(args), STACK_CALL_MS, &corr);
+	(void)err;
+}
+
+/* Whoever sees first that Redis was emptied says so to servers and workers, once.  Nobody waits for it: who
+ * does not hear it shows receipts later. */
+static const char tell_life[] =
+	"if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[5]) then\n"
+	"  redis.call('PUBLISH', ARGV[2], ARGV[4]) redis.call('PUBLISH', ARGV[3], ARGV[4])\n"
+	"end return 1";
+
+static void begin_life(struct cx_ctx *ctx, struct stack_partition *s)
+{
+	char key[STACK_KEY_MAX], servers[PUSH_CHANNEL_MAX], workers[PUSH_CHANNEL_MAX], ttl[24];
+	uint8_t payload[PUSH_LOST_LEN(1)];
+	struct push_lost lost;
+	struct redis_arg argv[] = {
+		REDIS_TEXT("EVAL"),
+		{ tell_life, sizeof(tell_life) - 1 },
+		REDIS_TEXT("1"),
+		{ key, stack_life_key(key, s) },
+		{ lost.life.b, sizeof(lost.life.b) },
+		{ servers, 0 },
+		{ workers, 0 },
+		{ payload, sizeof(payload) },
+		{ ttl, (size_t)snprintf(ttl, sizeof(ttl), "%d", STACK_FENCE_TTL_SECS) },
+	};
+	enum cx_err err;
+	uint64_t corr;
+
+	for (unsigned i = 0; i < sizeof(lost.life.b); i++)
+		lost.life.b[i] = (uint8_t)cx_random(ctx);
+	push_write_lost(payload, &lost, 1);
+	argv[5].len =
+		push_channel_servers(servers, sizeof(servers), s->settings->channel_prefix);
+	argv[6].len =
+		push_channel_workers(workers, sizeof(workers), s->settings->channel_prefix);
+	err = redis_call(ctx, s->conf.redis, argv, CX_COUNTOF(argv), STACK_CALL_MS, &corr);
 	(void)err;
 }
 
@@ -122,13 +166,14 @@ static void rewind_lost(struct cx_ctx *ctx, struct stack_partition *s, struct st
 
 void stack_part_look(struct cx_ctx *ctx, struct stack_partition *s, struct stack_part *p)
 {
-	char key[STACK_KEY_MAX], begin[STACK_KEY_MAX];
+	char key[STACK_KEY_MAX], begin[STACK_KEY_MAX], life[STACK_KEY_MAX];
 	const size_t len = stack_fence_key(key, s, p);
 	const struct redis_arg argv[] = {
 		REDIS_TEXT("MGET"),
 		{ key, len },
 		{ begin,
 		  (size_t)snprintf(begin, sizeof(begin), "%sbegin", s->settings->prefix) },
+		{ life, stack_life_key(life, s) },
 	};
 
 	p->is_doubted = false;
@@ -142,13 +187,13 @@ void stack_part_look(struct cx_ctx *ctx, struct stack_partition *s, struct stack
 
 /* Returns false: an error, or nothing of ours. */
 static bool read_answer(const struct cx_buf *values, struct stack_part *p, struct fence *f,
-                        bool *begins_at_committed)
+                        bool *begins_at_committed, bool *has_life)
 {
 	struct redis_walk walk = redis_walk_start(values);
 	struct redis_value v;
 	long long offset = 0, since_ms = 0, below = 0;
 
-	if (!redis_walk_next(&walk, &v) || v.kind != REDIS_ARRAY || v.count != 2 ||
+	if (!redis_walk_next(&walk, &v) || v.kind != REDIS_ARRAY || v.count != 3 ||
 	    !redis_walk_next(&walk, &v))
 		return false;
 	f->is_there = v.kind == REDIS_STRING;
@@ -166,6 +211,7 @@ static bool read_answer(const struct cx_buf *values, struct stack_part *p, struc
 	f->below = below;
 	*begins_at_committed = redis_walk_next(&walk, &v) && v.kind == REDIS_STRING &&
 	                       wire_slice_is(v.text, "committed");
+	*has_life = redis_walk_next(&walk, &v) && v.kind != REDIS_NIL;
 	return true;
 }
 
@@ -185,13 +231,15 @@ static void run(struct cx_ctx *ctx, struct stack_partition *s, struct stack_part
 void stack_part_on_fence(struct cx_ctx *ctx, struct stack_partition *s, struct stack_part *p,
                          const struct cx_buf *values)
 {
-	bool begins_at_committed;
+	bool begins_at_committed, has_life;
 	struct fence f = { 0 };
 
-	if (!read_answer(values, p, &f, &begins_at_committed)) {
+	if (!read_answer(values, p, &f, &begins_at_committed, &has_life)) {
 		stack_part_fall(ctx, s, p);
 		return;
 	}
+	if (!has_life)
+		begin_life(ctx, s);
 	if (f.below > p->acked_below) {
 		p->acked_below = f.below;
 		p->since_ms = f.since_ms;

@@ -6,17 +6,22 @@
  *     receipts may come twice.
  *  3. After KAFKA_REVOKED no new ask is made for the partition; what is under way is awaited, then
  *     kafka_revoked_done.
- *  4. A job with asks under way is not freed: dropped, it is freed by the last answer. */
+ *  4. A job with asks under way is not freed: dropped, it is freed by the last answer.
+ *  5. Redis loses its last seconds when it crashes, and all when it is emptied.  So when it may have, what
+ *     was done in the last AGAIN_MS or a little more is done again: such receipts come twice.  Older
+ *     ones have reached who is connected; who is not loses them when Redis was emptied. */
 #include "io/stack_receipts_internal.h"
 
 #include <stdlib.h>
 
 #include "io/redis_sub.h"
+#include "wire/push.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 2000
 #define PUBLISH_MS 5000
 #define WORKERS_MAX 64
+#define AGAIN_MS 5000 /* `appendfsync everysec` loses 1 s, 2 s and more when the disk is busy */
 
 struct line {
 	_Alignas(64) struct stack_receipts_figures figures;
@@ -139,11 +144,36 @@ static void start_job(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_
 	rcpt_go(ctx, s, job);
 }
 
+static void move_marks(struct rcpt_partition *p, uint64_t now_ms)
+{
+	if (now_ms - p->mark_ms < AGAIN_MS)
+		return;
+	p->older_mark = p->mark;
+	p->mark = p->done;
+	p->mark_ms = now_ms;
+}
+
+/* inv. 5 */
+static void do_again(struct cx_ctx *ctx, struct stack_receipts *s)
+{
+	for (struct rcpt_partition *p = s->partitions; p != NULL; p = p->next) {
+		if (p->is_revoked || p->is_seeking || p->older_mark == p->done ||
+		    p->older_mark == KAFKA_OFFSET_UNKNOWN)
+			continue;
+		if (kafka_seek(ctx, s->conf.consumer, RCPT_TOPIC, p->number, p->epoch,
+		               p->older_mark) != CX_OK)
+			continue; /* at the runtime's end */
+		drop_work(p);
+		p->is_seeking = true;
+	}
+}
+
 static void end_job(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_partition *p)
 {
 	struct rcpt_job *const job = p->job;
 	enum cx_err err;
 
+	move_marks(p, cx_now_ms(ctx));
 	job->is_active = false;
 	cx_buf_unref(job->buf);
 	job->buf = NULL;
@@ -242,8 +272,9 @@ static void on_assigned(struct cx_ctx *ctx, void *state, const struct cx_msg *ms
 	}
 	drop_work(p);
 	p->epoch = m->epoch;
-	p->done = m->next_offset;
-	p->is_revoked = false;
+	p->done = p->mark = p->older_mark = m->next_offset;
+	p->mark_ms = cx_now_ms(ctx);
+	p->is_revoked = p->is_seeking = false;
 }
 
 static void on_records(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -255,7 +286,7 @@ static void on_records(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 
 	(void)ctx; /* batch_end goes on */
 	if (m->topic != RCPT_TOPIC || p == NULL || p->epoch != m->epoch || p->is_revoked ||
-	    msg->buf == NULL)
+	    p->is_seeking || msg->buf == NULL)
 		return;
 	batch = malloc(sizeof(*batch));
 	cx_assert(batch != NULL);
@@ -305,16 +336,24 @@ static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 static void on_heard(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	rcpt_hear(state, msg->buf, cx_now_ms(ctx)); /* batch_end sends */
+	const struct wire_slice bytes =
+		wire_slice(cx_buf_bytes(msg->buf), cx_buf_len(msg->buf));
+
+	if (push_kind_of(bytes) == PUSH_LOST)
+		do_again(ctx, state);
+	else
+		rcpt_hear(state, msg->buf, cx_now_ms(ctx)); /* batch_end sends */
 }
 
 static void on_subscribed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct stack_receipts *const s = state;
 
-	(void)ctx;
 	(void)msg;
 	stack_routes_cache_hear(&s->routes, true);
+	if (s->is_unheard) /* Redis was away: it may be another one */
+		do_again(ctx, s);
+	s->is_unheard = false;
 }
 
 /* As in stack_partition: who joins and leaves now is not heard, so no route is kept. */
@@ -325,6 +364,7 @@ static void on_unsubscribed(struct cx_ctx *ctx, void *state, const struct cx_msg
 	(void)ctx;
 	(void)msg;
 	stack_routes_cache_hear(&s->routes, false);
+	s->is_unheard = true;
 }
 
 static void batch_end(struct cx_ctx *ctx, void *state)

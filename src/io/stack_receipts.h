@@ -6,12 +6,13 @@
  *   in    KAFKA_ASSIGNED, KAFKA_RECORDS, KAFKA_REVOKED  of topic 1, from kafka_consumer
  *         REDIS_PUSH (PUSH_ROUTE), REDIS_SUBSCRIBED,
  *         REDIS_UNSUBSCRIBED                          of the channel of workers
- *   out   kafka_done, kafka_revoked_done; kafka_produce of dead letters
+ *   out   kafka_done, kafka_revoked_done, kafka_seek; kafka_produce of dead letters
  *         PUBLISH to the instances' channels (stack_push.h)
  *
  * A record is done once its receipt is in Redis, or its sender is unknown or gone, or it is too old;
  * one that cannot be read is done once it is a dead letter.  A repetition brings the receipt again,
- * which clients take.  The receipts of all senders of up to 256 records go in one call of one script
+ * which clients take; when Redis was away or emptied, what was done
+ * in the seconds before is done again.  The receipts of all senders of up to 256 records go in one call of one script
  * (decision 0006, section 3). */
 #ifndef IO_STACK_RECEIPTS_H
 #define IO_STACK_RECEIPTS_H

@@ -93,8 +93,11 @@ struct rcpt_partition {
 	struct rcpt_partition *next;
 	int32_t number;
 	uint32_t epoch;
-	int64_t done; /* all below is finished; KAFKA_OFFSET_UNKNOWN: none */
-	bool is_revoked;
+	int64_t done;                /* all below is finished; KAFKA_OFFSET_UNKNOWN: none */
+	bool is_revoked, is_seeking; /* until KAFKA_ASSIGNED */
+	/* Where `done` was a while ago, and where it was a while before that: what Redis may lose. */
+	int64_t mark, older_mark;
+	uint64_t mark_ms;
 	struct rcpt_batch *first, *last;
 	struct rcpt_job *job;
 };
@@ -110,6 +113,7 @@ struct stack_receipts {
 	struct rcpt_call *call;
 	struct redis_batch batch;
 	struct cx_timer retry_timer;
+	bool is_unheard; /* the channel of workers is, for now */
 	struct stack_receipts_figures *figures;
 };
 

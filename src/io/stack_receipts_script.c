@@ -5,8 +5,10 @@
  *    `XADD ms-*` does that in one command when the stream's last id has this ms, so it is tried
  *    with the ms that this worker saw last.  If the stream has gone on, Redis refuses it as too small;
  *    then XINFO tells (as with servers before 7.0, which do not know the form).
- * 2. `XADD ms-*` that gets the first place of its ms found a stream that is new (or has lost what was
- *    in it): it gets its TTL.
+ * 2. No receipt gets an ms that is not of a message in this Redis: one whose data was lost gets its messages
+ *    again, under ids that must still be free behind the last one.  So a stream that is not there begins
+ *    at 0-1, below all messages, and `XADD ms-*` that gets the first place of its ms found a stream that has
+ *    lost that message: the entry is taken back, and the last id with it.
  * 3. The count of receipts is kept only while an inbox has more entries than the bound; it is an upper
  *    one (what is confirmed is not taken off) until the next counting, which happens after a sixteenth
  *    of the receipts were added at the earliest, unless the key has lapsed.
@@ -45,17 +47,39 @@ const struct redis_script stack_receipts_scripts[STACK_RECEIPTS_SCRIPT_COUNT] = 
 	  "  if is_new then call('PEXPIRE', inbox, ttl) end\n"
 	  "  return first\n"
 	  "end\n"
+	  "local function parts(id)\n"
+	  "  local ms, seq = string.match(id, '(%d+)-(%d+)')\n"
+	  "  return tonumber(ms), tonumber(seq)\n"
+	  "end\n"
+	  "local function take_back(inbox, first)\n"
+	  "  local info, is = call('XINFO', 'STREAM', inbox), {}\n"
+	  "  for i = 1, #info, 2 do is[info[i]] = info[i + 1] end\n"
+	  "  local deleted = is['max-deleted-entry-id']\n"
+	  "  local top, last = call('XREVRANGE', inbox, first, '-', 'COUNT', 2)[2], deleted\n"
+	  "  if top then\n"
+	  "    local ms, seq = parts(top[1])\n"
+	  "    local gone_ms, gone_seq = parts(deleted)\n"
+	  "    if ms > gone_ms or ms == gone_ms and seq > gone_seq then last = top[1] end\n"
+	  "  end\n"
+	  "  call('XDEL', inbox, first)\n"
+	  "  if deleted == '0-0' then deleted = last end\n" /* it would not be set */
+	  "  pcall('XSETID', inbox, last, 'ENTRIESADDED', is['entries-added'] - 1,\n"
+	  "        'MAXDELETEDID', deleted)\n"
+	  "end\n"
 	  "local function add(inbox, ms, n, a)\n"
 	  "  if ms == '' then return behind(inbox, n, a) end\n"
 	  "  local auto = ms .. '-*'\n"
-	  "  local first = pcall('XADD', inbox, auto, 'e', ARGV[a + 1])\n"
-	  "  if type(first) == 'table' then return behind(inbox, n, a) end\n"
+	  "  local first = pcall('XADD', inbox, 'NOMKSTREAM', auto, 'e', ARGV[a + 1])\n"
+	  "  if type(first) ~= 'string' then return behind(inbox, n, a) end\n"
+	  "  if first == ms .. '-0' then\n"
+	  "    take_back(inbox, first)\n"
+	  "    return behind(inbox, n, a)\n"
+	  "  end\n"
 	  "  if #first > #ms + 8 then\n" /* ten million: is there room in seq? */
 	  "    call('XDEL', inbox, first)\n"
 	  "    return behind(inbox, n, a)\n"
 	  "  end\n"
 	  "  for i = 2, n do call('XADD', inbox, auto, 'e', ARGV[a + i]) end\n"
-	  "  if first == '0-1' or first == ms .. '-0' then call('PEXPIRE', inbox, ttl) end\n"
 	  "  return first\n"
 	  "end\n"
 	  "local function bound(inbox, key, n)\n"

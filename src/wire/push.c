@@ -13,6 +13,7 @@ static const uint8_t item_size[PUSH_KINDS] = {
 	[PUSH_KICK_SESSION] = PUSH_KICK_SESSION_SIZE,
 	[PUSH_ROUTE] = PUSH_ROUTE_SIZE,
 	[PUSH_USER_GONE] = PUSH_USER_GONE_SIZE,
+	[PUSH_LOST] = PUSH_LOST_SIZE,
 	[PUSH_KICKED] = PUSH_KICK_SESSION_SIZE,
 };
 
@@ -117,6 +118,14 @@ size_t push_write_user_gone(uint8_t *out, const struct push_user_gone *items, ui
 	for (uint32_t i = 0; i < n; i++)
 		put_user(out + PUSH_USER_GONE_LEN(i), &items[i].user);
 	return PUSH_USER_GONE_LEN(n);
+}
+
+size_t push_write_lost(uint8_t *out, const struct push_lost *items, uint32_t n)
+{
+	begin(out, PUSH_LOST);
+	for (uint32_t i = 0; i < n; i++)
+		put_user(out + PUSH_LOST_LEN(i), &items[i].life);
+	return PUSH_LOST_LEN(n);
 }
 
 /* The next item of a payload of this kind, or NULL. */
@@ -224,6 +233,16 @@ bool push_next_user_gone(struct wire_slice bytes, size_t *at, struct push_user_g
 	return true;
 }
 
+bool push_next_lost(struct wire_slice bytes, size_t *at, struct push_lost *out)
+{
+	const uint8_t *item = next_item(bytes, at, PUSH_LOST);
+
+	if (item == NULL)
+		return false;
+	get_user(item, &out->life);
+	return true;
+}
+
 /* ---- entries ---- */
 
 bool push_next_entry(struct wire_slice bytes, size_t *at, const struct record **out)
@@ -279,7 +298,8 @@ static bool is_whole(struct wire_slice bytes, enum push_kind kind)
 			;
 		break;
 	case PUSH_LOOK:
-	case PUSH_USER_GONE: /* any 16 bytes are a user */
+	case PUSH_USER_GONE:
+	case PUSH_LOST: /* any 16 bytes are a user, or a life */
 		return (bytes.len - PUSH_HEAD_LEN) % item_size[kind] == 0;
 	default:
 		return false;

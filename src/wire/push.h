@@ -24,6 +24,7 @@ enum push_kind {
 	PUSH_KICK_SESSION,
 	PUSH_ROUTE,
 	PUSH_USER_GONE,
+	PUSH_LOST,
 	PUSH_KICKED,
 	PUSH_KINDS,
 };
@@ -56,11 +57,16 @@ struct push_user_gone { /* the account was deleted */
 	struct uuid user;
 };
 
+struct push_lost { /* Redis was emptied; what begins now is of this life of it */
+	struct uuid life;
+};
+
 #define PUSH_LOOK_SIZE 16
 #define PUSH_KICK_CONNECTION_SIZE 24
 #define PUSH_KICK_SESSION_SIZE 48
 #define PUSH_ROUTE_SIZE 32
 #define PUSH_USER_GONE_SIZE 16
+#define PUSH_LOST_SIZE 16
 #define PUSH_KICK_WHAT_MAX 2 /* HUB_KICK_OTHERS */
 
 /* Bytes of a payload with n items. */
@@ -70,6 +76,7 @@ struct push_user_gone { /* the account was deleted */
 #define PUSH_KICKED_LEN(n) PUSH_KICK_SESSION_LEN(n)
 #define PUSH_ROUTE_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_ROUTE_SIZE)
 #define PUSH_USER_GONE_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_USER_GONE_SIZE)
+#define PUSH_LOST_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_LOST_SIZE)
 
 /* Writes the head of PUSH_ENTRIES; records (record_write, each with record_size bytes) follow at
  * out + the result.  out is 8-aligned. */
@@ -83,6 +90,7 @@ size_t push_write_kick_session(uint8_t *out, const struct push_kick_session *ite
 size_t push_write_kicked(uint8_t *out, const struct push_kick_session *items, uint32_t n);
 size_t push_write_route(uint8_t *out, const struct push_route *items, uint32_t n);
 size_t push_write_user_gone(uint8_t *out, const struct push_user_gone *items, uint32_t n);
+size_t push_write_lost(uint8_t *out, const struct push_lost *items, uint32_t n);
 
 /* The payload's kind, or PUSH_NONE when any of it is not as it must be: an unknown kind, no item,
  * bytes left over, a value out of its range, a record that is not whole or neither MESSAGE nor
@@ -103,6 +111,7 @@ WIRE_NODISCARD bool push_next_route(struct wire_slice bytes, size_t *at,
                                     struct push_route *out);
 WIRE_NODISCARD bool push_next_user_gone(struct wire_slice bytes, size_t *at,
                                         struct push_user_gone *out);
+WIRE_NODISCARD bool push_next_lost(struct wire_slice bytes, size_t *at, struct push_lost *out);
 
 /* "<prefix>:instance:<16 hex>", with a NUL.  Returns the length without the NUL, as snprintf. */
 size_t push_channel_instance(char *out, size_t room, const char *prefix, uint64_t instance);

@@ -337,6 +337,52 @@ Test(connection, a_look_of_all_is_spread_and_a_push_before_it_is_not_trusted)
 	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 1);
 }
 
+/* ---- a Redis that has lost data ---- */
+
+static void read_anew(void)
+{
+	TELL(fake_hub, conn, HUB_LOOK, struct hub_look, NULL, .user = uuid_of(1), .anew = 1);
+	quiet();
+}
+
+Test(connection, after_a_loss_all_is_read_anew_and_no_message_is_shown_twice)
+{
+	log_in();
+	relay.receipts_apart = true;
+	reads_up_to(10);
+	push_entry(12, 10);
+	cr_assert_eq(count_got(ws, WS_SEND), 1);
+	read_anew();
+	reads_up_to(3);
+	push(RECORD_RECEIPT, 4, 3);
+	cr_assert_eq(count_got(ws, WS_SEND), 2, "below where it was, and new");
+	push_entry(12, 4);
+	cr_assert_eq(count_got(ws, WS_SEND), 2);
+	push_entry(13, 12);
+	cr_assert_eq(count_got(ws, WS_SEND), 3);
+	for (int i = 0; i < 2; i++) { /* lost again, and again */
+		read_anew();
+		reads_up_to(3);
+	}
+	push_entry(13, 3);
+	cr_assert_eq(count_got(ws, WS_SEND), 3);
+}
+
+Test(connection, after_a_loss_what_was_on_its_way_counts_for_nothing)
+{
+	const struct got *before;
+
+	log_in();
+	before = take(fake_inbox, INBOX_READ);
+	push_entry(60, 50);
+	read_anew();
+	ANSWER(before, INBOX_ENTRIES, struct inbox_entries, NULL, .next = 50);
+	quiet();
+	cr_assert_eq(GOT(struct inbox_read_msg, take(fake_inbox, INBOX_READ))->after, 0);
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
 /* ---- pushes during a read ---- */
 
 Test(connection, pushes_during_a_read_are_written_behind_it_without_another_read)

@@ -225,3 +225,38 @@ Test(hub_routes, another_redis_is_told_to_the_routes_and_the_inbox)
 	cr_assert_str_eq(GOT(struct redis_changed, take(fake_inbox, REDIS_CHANGED))->run_id,
 	                 "other");
 }
+
+static void change_redis(void)
+{
+	TELL(fx.helper, hub, REDIS_CHANGED, struct redis_changed, NULL, .run_id = "other");
+	take(fake_inbox, REDIS_CHANGED);
+}
+
+Test(hub_routes, in_another_redis_all_read_anew)
+{
+	among_others();
+	join(0, 1, 10);
+	join(1, 2, 11);
+	change_redis();
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(GOT(struct hub_look, take(conn[i], HUB_LOOK))->anew, 1);
+}
+
+/* The same id is another receipt's now. */
+Test(hub_routes, what_was_confirmed_in_another_redis_gives_up_no_receipt)
+{
+	among_others();
+	join(0, 1, 10);
+	join(1, 1, 11);
+	confirm(0, 1, 40);
+	confirm(1, 1, 40);
+	take(fake_inbox, INBOX_RECEIPTS_DONE);
+	confirm(0, 1, 50);
+	change_redis();
+	confirm(1, 1, 50);
+	cr_assert_eq(count_got(fake_inbox, INBOX_RECEIPTS_DONE), 0);
+	confirm(0, 1, 20); /* below what was given up before */
+	cr_assert_eq(GOT(struct inbox_receipts_done_msg, take(fake_inbox, INBOX_RECEIPTS_DONE))
+	                     ->upto,
+	             20);
+}

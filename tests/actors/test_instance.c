@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What comes from Redis, between fake hubs and inboxes of two homes. */
+#define FIXTURE_MORE CX_ON(REDIS_CHANGED, struct redis_changed, record_msg),
 #include "actors/instance.h"
 
 #include "actors/fixture.h"
@@ -190,6 +191,26 @@ Test(instance, looks_go_to_the_users_homes)
 		cr_assert_eq(m->is_all, 0);
 	}
 	cr_assert_eq(all_got(), 0);
+}
+
+static int told_of_loss(void)
+{
+	quiet();
+	return count_got(relay.hubs[0], REDIS_CHANGED) +
+	       count_got(relay.hubs[1], REDIS_CHANGED);
+}
+
+Test(instance, that_redis_was_emptied_is_told_to_all_hubs_once_a_life)
+{
+	struct push_lost lost = { { { 1 } } };
+	uint8_t bytes[PUSH_LOST_LEN(1)];
+
+	for (int i = 0; i < 2; i++)
+		arrives(bytes, push_write_lost(bytes, &lost, 1));
+	cr_assert_eq(told_of_loss(), 2);
+	lost.life.b[0] = 2;
+	arrives(bytes, push_write_lost(bytes, &lost, 1));
+	cr_assert_eq(told_of_loss(), 4);
 }
 
 Test(instance, after_each_subscription_all_look)

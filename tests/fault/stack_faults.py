@@ -19,13 +19,7 @@ import stack_roles
 PROGRESS_SECS = 60
 POSTPONED_SECS = 2.5  # Redis holds its log back as long when the disk is busy
 # Kinds that find a bug which is known and open; FAULT_ONLY=kind shows it, FAULT_OPEN=1 runs all.
-OPEN = {
-    "redis_flushed": "a rebuild forgets acknowledgements in partitions of other workers, and which "
-                     "acknowledged ids were there",
-    "redis_wiped": "the same",
-    "redis_tail_lost": "what was acknowledged in the lost second comes again, though `delivered` had "
-                       "left",
-}
+OPEN = {}
 POISONS = ("poison-{} is not JSON", '{{"messageId":"poison-{}"}}', '["poison-{}"]',
            '{{"messageId":"poison-{}","senderId":7,"recipientId":null}}')
 

@@ -43,6 +43,7 @@ static size_t walk_others(struct wire_slice bytes, size_t *at, enum push_kind ki
 	struct push_look look;
 	struct push_user_gone gone;
 	struct push_route route;
+	struct push_lost lost;
 	size_t n = 0;
 
 	if (kind == PUSH_ROUTE) {
@@ -50,8 +51,9 @@ static size_t walk_others(struct wire_slice bytes, size_t *at, enum push_kind ki
 			CHECK(route.is_joined <= 1);
 		return n;
 	}
-	while (kind == PUSH_LOOK ? push_next_look(bytes, at, &look)
-	                         : push_next_user_gone(bytes, at, &gone))
+	while (kind == PUSH_LOOK   ? push_next_look(bytes, at, &look)
+	       : kind == PUSH_LOST ? push_next_lost(bytes, at, &lost)
+	                           : push_next_user_gone(bytes, at, &gone))
 		n++;
 	return n;
 }

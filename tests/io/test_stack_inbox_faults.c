@@ -317,6 +317,8 @@ Test(stack_inbox_faults, of_one_of_whom_nothing_is_known_they_go_late)
 
 /* ---- another Redis, which has not all of what the last one had ---- */
 
+#define OTHERS_MS 2000 /* that other servers have to delete again what they deleted */
+
 static void change_redis(void)
 {
 	TELL(hub, inbox_ref, REDIS_CHANGED, struct redis_changed, NULL, .run_id = "other");
@@ -337,6 +339,7 @@ Test(stack_inbox_faults, after_another_redis_came_nothing_is_said_to_be_read_tha
 	add_entries(1, 0);
 	say(read);
 	cr_assert_str_eq(entries(), "| 3-0", "it was asked when 4 was known");
+	skip_ms(OTHERS_MS);
 	ask_read(ID(3));
 	add_entries(1, 0);
 	say(call());
@@ -350,11 +353,51 @@ Test(stack_inbox_faults, what_was_settled_in_another_redis_can_be_settled_again)
 	say_deleted(call(), 1);
 	cr_assert_eq(settled(), INBOX_OK);
 	change_redis(); /* which has lost that */
+	call();
 	ask_settle(2);
 	add_heads(1, 3, true);
 	say(call());
 	say_deleted(call(), 1);
 	cr_assert_eq(settled(), INBOX_OK);
+}
+
+Test(stack_inbox_faults, what_was_deleted_in_the_last_seconds_is_deleted_again_in_another_redis)
+{
+	know(3);
+	ask_settle(1);
+	say_deleted(call(), 1);
+	skip_ms(6000);
+	ask_settle(2);
+	say_deleted(call(), 1);
+	skip_ms(4000);
+	ask_settle(3);
+	say_deleted(call(), 1);
+	skip_ms(60000); /* Redis was away */
+	change_redis();
+	expect_gone("2-0", "3-0");
+	change_redis();
+	{
+		const struct got *delete = call();
+
+		cr_assert(has_text(delete, "2-0") && has_text(delete, "3-0"));
+		cr_assert_not(has_text(delete, "1-0"), "the disk has that for long");
+	}
+}
+
+Test(stack_inbox_faults,
+     nobody_reads_in_another_redis_before_all_servers_may_have_deleted_again)
+{
+	know(3);
+	change_redis();
+	skip_ms(OTHERS_MS - 100);
+	ask_read(0);
+	cr_assert_eq(count_got(redis, REDIS_CALL), 0);
+	cr_assert_eq(GOT(struct inbox_entries, take(asker, INBOX_ENTRIES))->failed, 1);
+	skip_ms(200);
+	ask_read(0);
+	add_entries(1, 3);
+	say(call());
+	cr_assert_str_eq(entries(), "1-0 2-0 3-0 | 3-0");
 }
 
 Test(stack_inbox_faults, receipts_of_another_redis_are_not_deleted)

@@ -103,6 +103,32 @@ Test(stack_partition_again, what_was_acknowledged_does_not_come_back_and_the_res
 	cr_assert_eq(partition_bench_waiting(STACK_REBUILD), 0, "partition 1 lost nothing");
 }
 
+static long publishes(void)
+{
+	return strtol(redis("EVAL return(string.match(redis.call('INFO','commandstats'),"
+	                    "'cmdstat_publish:calls=(%%d+)'))or'0' 0",
+	                    0),
+	              NULL, 10);
+}
+
+/* Once, though each partition sees it; and again when it is emptied again. */
+Test(stack_partition_again, that_redis_was_emptied_is_published_to_servers_and_workers)
+{
+	char life[40];
+
+	partition_bench_assign(&bench, 0, 1, KAFKA_OFFSET_UNKNOWN);
+	partition_bench_assign(&bench, 1, 1, KAFKA_OFFSET_UNKNOWN);
+	send_many(0, 1, 0, 1);
+	expect_done(1);
+	cr_assert_eq(publishes(), 2);
+	snprintf(life, sizeof(life), "%s", redis("GET " PARTITION_PREFIX "life", 0));
+	redis("FLUSHALL", 0);
+	send_many(0, 1, 1, 1);
+	expect_ask(now_ms() - PARTITION_TTL_MS - APART_MS);
+	cr_assert_neq(strcmp(redis("GET " PARTITION_PREFIX "life", 0), life), 0);
+	cr_assert_eq(publishes(), 4);
+}
+
 Test(stack_partition_again, what_a_client_repeats_of_what_was_acknowledged_stays_a_duplicate)
 {
 	const struct partition_record again[] = {

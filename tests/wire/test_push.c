@@ -17,6 +17,7 @@ static uint8_t *of_kind(enum push_kind kind, size_t *len)
 	struct push_kick_session session[N] = { 0 };
 	struct push_route route[N] = { 0 };
 	struct push_user_gone gone[N] = { 0 };
+	struct push_lost lost[N] = { 0 };
 	static const struct record message = { .kind = RECORD_MESSAGE,
 		                               .id = 9,
 		                               .ref = UINT64_MAX };
@@ -29,6 +30,7 @@ static uint8_t *of_kind(enum push_kind kind, size_t *len)
 
 		look[i].user = connection[i].user = session[i].user = route[i].user =
 			gone[i].user = user;
+		lost[i].life = (struct uuid){ { i, [15] = 9 } };
 		connection[i].number = UINT32_MAX - i;
 		connection[i].code = i == 0 ? 1000 : 4999;
 		session[i].jti = jti;
@@ -64,9 +66,13 @@ static uint8_t *of_kind(enum push_kind kind, size_t *len)
 		*len = push_write_route(out, route, N);
 		cr_assert(*len == PUSH_ROUTE_LEN(N));
 		break;
-	default:
+	case PUSH_USER_GONE:
 		*len = push_write_user_gone(out, gone, N);
 		cr_assert(*len == PUSH_USER_GONE_LEN(N));
+		break;
+	default:
+		*len = push_write_lost(out, lost, N);
+		cr_assert(*len == PUSH_LOST_LEN(N));
 	}
 	fit = malloc(*len);
 	cr_assert(fit != NULL);
@@ -91,7 +97,8 @@ Test(push, every_kind_is_known_and_cut_anywhere_it_is_not_longer_than_whole_item
 {
 	static const size_t size[PUSH_KINDS] = {
 		[PUSH_LOOK] = 16,  [PUSH_KICK_CONNECTION] = 24, [PUSH_KICK_SESSION] = 48,
-		[PUSH_ROUTE] = 32, [PUSH_USER_GONE] = 16,       [PUSH_KICKED] = 48
+		[PUSH_ROUTE] = 32, [PUSH_USER_GONE] = 16,       [PUSH_LOST] = 16,
+		[PUSH_KICKED] = 48
 	};
 
 	for (enum push_kind kind = PUSH_ENTRIES; kind < PUSH_KINDS; kind++) {
@@ -143,6 +150,7 @@ Test(push, items_come_back_as_they_were)
 	struct push_route route;
 	struct push_look look;
 	struct push_user_gone gone;
+	struct push_lost lost;
 	uint8_t i;
 
 	for (i = 0; push_next_kick_connection(wire_slice(bytes, len), &at, &connection); i++)
@@ -180,6 +188,11 @@ Test(push, items_come_back_as_they_were)
 	bytes = of_kind(PUSH_USER_GONE, &len);
 	for (i = 0, at = 0; push_next_user_gone(wire_slice(bytes, len), &at, &gone); i++)
 		cr_assert(gone.user.b[0] == i);
+	cr_assert(i == N && at == len);
+	free(bytes);
+	bytes = of_kind(PUSH_LOST, &len);
+	for (i = 0, at = 0; push_next_lost(wire_slice(bytes, len), &at, &lost); i++)
+		cr_assert(lost.life.b[0] == i && lost.life.b[15] == 9);
 	cr_assert(i == N && at == len);
 	free(bytes);
 }
