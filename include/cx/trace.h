@@ -18,7 +18,9 @@ extern "C" {
 #endif
 
 /* Trace the ways of the first `ways` marked messages, at most `events` events of all together, with at
- * most 65535 messages between them; more are dropped.  Once, before cx_runtime_start.  Thread: main.  Returns CX_EINVAL (0), CX_ENOMEM. */
+ * most 65535 messages between them; more are dropped.  Once, before cx_runtime_start.
+ * Thread: main.
+ * Returns CX_EINVAL (0), CX_ENOMEM. */
 CX_NODISCARD enum cx_err cx_runtime_trace(struct cx_runtime *rt, unsigned ways,
                                           unsigned events);
 
