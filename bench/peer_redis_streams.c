@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Redis Streams doing the relay's work: the peer of `construct bench --mode relay`.
  *
- *   peer_redis_streams PORT|SOCKET SENDERS IN_FLIGHT SECONDS [STREAMS [WRITERS]]
+ *   peer_redis_streams PORT|SOCKET SENDERS IN_FLIGHT SECONDS [STREAMS [WRITERS [READERS]]]
  *
  * A number is a TCP port of 127.0.0.1, the way a relay's clients come; anything else a Unix socket.
  *
@@ -15,7 +15,9 @@
  *   3. Senders are spread over WRITERS connections, by default one each as with a relay.
  *      Sharing fewer helps Redis where each sender waits for one message (less work for a
  *      socket) and hurts with many in flight (it reads 16 KB of a connection, then syncs).
- *   4. Order within each sender is checked, and that each message comes exactly once.
+ *   4. One reader serves all streams, as a worker would.  With as many READERS as STREAMS each stream
+ *      has a connection of its own, which blocks on it, as each recipient has with a relay.
+ *   5. Order within each sender is checked, and that each message comes exactly once.
  *
  * One TSV row: name, params, threads, messages/s, p50/p99/p999 ns of a full cycle. */
 #include <errno.h>
@@ -30,13 +32,13 @@
 #include <hiredis/hiredis.h>
 
 #define SENDERS_MAX 4096
-#define STREAMS_MAX 32
+#define STREAMS_MAX 256
 #define WRITERS_MAX 256
 #define READ_COUNT 1000 /* entries of one XREADGROUP */
 /* 256 of content, two 36-byte user ids, a 32-byte key, two numbers. */
 #define ENVELOPE_BYTES (256 + 2 * 36 + 32 + 2 * 8)
 #define ID_BYTES 48
-#define DELIVERIES_MAX 131072 /* a power of two: all senders with all they may have */
+#define DELIVERIES_MAX 131072 /* all senders with all they may have */
 #define ASKED_MAX 1024        /* a power of two */
 #define SAMPLES_MAX 4000000
 #define WARM_UP_PART 5 /* the first fifth of the time is not counted */
@@ -60,15 +62,21 @@ struct asked {
 	uint32_t entries; /* DEL: how many deliveries its answer closes */
 };
 
-static struct {
-	redisContext *writer[WRITERS_MAX], *reader;
+struct reader {
+	redisContext *ctx;
+	uint32_t first, streams; /* that it reads */
 	struct asked asked[ASKED_MAX];
 	uint32_t asked_head, asked_tail;
-	struct sender senders[SENDERS_MAX];
-	uint32_t sender_count, in_flight, streams, writers;
 	/* Read and not yet deleted, a ring: XDELs are answered in the order of the reads. */
-	struct delivery read[DELIVERIES_MAX];
-	uint64_t read_head, read_tail;
+	struct delivery *read;
+	uint64_t read_head, read_tail, read_max; /* a power of two */
+};
+
+static struct {
+	redisContext *writer[WRITERS_MAX];
+	struct reader readers[STREAMS_MAX];
+	struct sender senders[SENDERS_MAX];
+	uint32_t sender_count, in_flight, streams, writers, reader_count;
 	uint64_t adds_waiting;
 	uint64_t done, counted_from_ns;
 	bool sending;
@@ -108,14 +116,13 @@ static void append(redisContext *ctx, int argc, const char **argv, const size_t 
 		fail("append", ctx->errstr);
 }
 
-static void create_groups(void)
+static void create_groups(redisContext *ctx)
 {
 	for (uint32_t i = 0; i < peer.streams; i++) {
-		redisReply *r =
-			redisCommand(peer.reader, "XGROUP CREATE inbox:%u relay $ MKSTREAM", i);
+		redisReply *r = redisCommand(ctx, "XGROUP CREATE inbox:%u relay $ MKSTREAM", i);
 
 		if (r == NULL || r->type == REDIS_REPLY_ERROR)
-			fail("XGROUP", r != NULL ? r->str : peer.reader->errstr);
+			fail("XGROUP", r != NULL ? r->str : ctx->errstr);
 		freeReplyObject(r);
 	}
 }
@@ -141,14 +148,14 @@ static void send_one(uint32_t from)
 	peer.adds_waiting++;
 }
 
-static void ask(enum command command, uint32_t entries)
+static void ask(struct reader *reader, enum command command, uint32_t entries)
 {
-	if (peer.asked_tail - peer.asked_head == ASKED_MAX)
+	if (reader->asked_tail - reader->asked_head == ASKED_MAX)
 		fail("ask", "too many commands under way");
-	peer.asked[peer.asked_tail++ % ASKED_MAX] = (struct asked){ command, entries };
+	reader->asked[reader->asked_tail++ % ASKED_MAX] = (struct asked){ command, entries };
 }
 
-static void ask_for_more(void)
+static void ask_for_more(struct reader *reader)
 {
 	static char names[STREAMS_MAX][24];
 	const char *argv[8 + 2 * STREAMS_MAX] = { "XREADGROUP", "GROUP", "relay", "c1",
@@ -159,23 +166,23 @@ static void ask_for_more(void)
 
 	memcpy(all, argv, 8 * sizeof(argv[0]));
 	all[argc++] = "STREAMS";
-	for (uint32_t i = 0; i < peer.streams; i++) {
-		snprintf(names[i], sizeof(names[i]), "inbox:%" PRIu32, i);
+	for (uint32_t i = 0; i < reader->streams; i++) {
+		snprintf(names[i], sizeof(names[i]), "inbox:%" PRIu32, reader->first + i);
 		all[argc++] = names[i];
 	}
-	for (uint32_t i = 0; i < peer.streams; i++)
+	for (uint32_t i = 0; i < reader->streams; i++)
 		all[argc++] = ">";
 	for (int i = 0; i < argc; i++)
 		len[i] = strlen(all[i]);
-	append(peer.reader, argc, all, len);
-	ask(READ, 0);
+	append(reader->ctx, argc, all, len);
+	ask(reader, READ, 0);
 }
 
 /* The fields of one entry: [id, [name, value, ..]]. */
-static void take_entry(const redisReply *entry)
+static void take_entry(struct reader *reader, const redisReply *entry)
 {
 	const redisReply *fields = entry->element[1];
-	struct delivery *d = &peer.read[peer.read_tail++ % DELIVERIES_MAX];
+	struct delivery *d = &reader->read[reader->read_tail++ % reader->read_max];
 	const char *id = fields->element[1]->str;
 	char *end;
 
@@ -188,7 +195,7 @@ static void take_entry(const redisReply *entry)
 }
 
 /* XACK and XDEL of all entries of one stream's part of the reply. */
-static void settle_stream(const redisReply *part)
+static void settle_stream(struct reader *reader, const redisReply *part)
 {
 	const char *stream = part->element[0]->str;
 	const redisReply *entries = part->element[1];
@@ -198,26 +205,27 @@ static void settle_stream(const redisReply *part)
 	for (size_t i = 0; i < entries->elements; i++) {
 		const redisReply *id = entries->element[i]->element[0];
 
-		take_entry(entries->element[i]);
+		take_entry(reader, entries->element[i]);
 		argv[3 + i] = id->str;
 		len[3 + i] = (size_t)id->len;
 	}
-	append(peer.reader, (int)(3 + entries->elements), argv, len);
-	ask(ACK, 0);
+	append(reader->ctx, (int)(3 + entries->elements), argv, len);
+	ask(reader, ACK, 0);
 	argv[1] = "XDEL";
 	argv[2] = stream;
 	len[1] = 4;
 	len[2] = strlen(stream);
-	append(peer.reader, (int)(2 + entries->elements), argv + 1, len + 1);
-	ask(DEL, (uint32_t)entries->elements);
+	append(reader->ctx, (int)(2 + entries->elements), argv + 1, len + 1);
+	ask(reader, DEL, (uint32_t)entries->elements);
 }
 
-static void close_cycles(uint32_t entries)
+static void close_cycles(struct reader *reader, uint32_t entries)
 {
 	const uint64_t now = now_ns();
 
 	for (uint32_t i = 0; i < entries; i++) {
-		const struct delivery *d = &peer.read[peer.read_head++ % DELIVERIES_MAX];
+		const struct delivery *d =
+			&reader->read[reader->read_head++ % reader->read_max];
 
 		peer.senders[d->sender].waiting--;
 		if (!peer.sending)
@@ -231,27 +239,28 @@ static void close_cycles(uint32_t entries)
 	}
 }
 
-static void on_reader_reply(const redisReply *r)
+static void on_reader_reply(struct reader *reader, const redisReply *r)
 {
-	const struct asked asked = peer.asked[peer.asked_head++ % ASKED_MAX];
+	const struct asked asked = reader->asked[reader->asked_head++ % ASKED_MAX];
 
 	switch (asked.command) {
 	case READ: /* NIL: nothing came in a second */
 		for (size_t i = 0; i < r->elements; i++)
-			settle_stream(r->element[i]);
-		ask_for_more();
+			settle_stream(reader, r->element[i]);
+		ask_for_more(reader);
 		return;
 	case ACK:
 		return;
 	case DEL:
 		if (r->integer != asked.entries)
 			fail("XDEL", "not every entry was there");
-		close_cycles(asked.entries);
+		close_cycles(reader, asked.entries);
 		return;
 	}
 }
 
-static void read_replies(redisContext *ctx)
+/* reader: whose connection it is; NULL: a writer's. */
+static void read_replies(redisContext *ctx, struct reader *reader)
 {
 	redisReply *r;
 
@@ -264,8 +273,8 @@ static void read_replies(redisContext *ctx)
 			return;
 		if (r->type == REDIS_REPLY_ERROR)
 			fail("redis", r->str);
-		if (ctx == peer.reader)
-			on_reader_reply(r);
+		if (reader != NULL)
+			on_reader_reply(reader, r);
 		else
 			peer.adds_waiting--;
 		freeReplyObject(r);
@@ -292,21 +301,25 @@ static bool all_settled(void)
 
 static void turn(void)
 {
-	struct pollfd fds[WRITERS_MAX + 1];
+	struct pollfd fds[WRITERS_MAX + STREAMS_MAX];
+	struct pollfd *const reads = fds + peer.writers;
 
 	for (uint32_t i = 0; i < peer.writers; i++) {
 		write_all(peer.writer[i]);
 		fds[i] = (struct pollfd){ .fd = peer.writer[i]->fd, .events = POLLIN };
 	}
-	write_all(peer.reader);
-	fds[peer.writers] = (struct pollfd){ .fd = peer.reader->fd, .events = POLLIN };
-	if (poll(fds, peer.writers + 1, 10000) <= 0)
+	for (uint32_t i = 0; i < peer.reader_count; i++) {
+		write_all(peer.readers[i].ctx);
+		reads[i] = (struct pollfd){ .fd = peer.readers[i].ctx->fd, .events = POLLIN };
+	}
+	if (poll(fds, peer.writers + peer.reader_count, 10000) <= 0)
 		fail("poll", "no answer in 10 s");
 	for (uint32_t i = 0; i < peer.writers; i++)
 		if (fds[i].revents)
-			read_replies(peer.writer[i]);
-	if (fds[peer.writers].revents)
-		read_replies(peer.reader);
+			read_replies(peer.writer[i], NULL);
+	for (uint32_t i = 0; i < peer.reader_count; i++)
+		if (reads[i].revents)
+			read_replies(peer.readers[i].ctx, &peer.readers[i]);
 }
 
 static int compare_u64(const void *a, const void *b)
@@ -323,8 +336,9 @@ static void report(double seconds)
 		fail("report", "nothing was delivered");
 	qsort(sample_ns, sample_count, sizeof(sample_ns[0]), compare_u64);
 	printf("peer_redis_streams\tsenders=%" PRIu32 ",in_flight=%" PRIu32 ",streams=%" PRIu32
-	       ",writers=%" PRIu32 "\t1\t%.0f\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
-	       peer.sender_count, peer.in_flight, peer.streams, peer.writers,
+	       ",writers=%" PRIu32 ",readers=%" PRIu32 "\t1\t%.0f\t%" PRIu64 "\t%" PRIu64
+	       "\t%" PRIu64 "\n",
+	       peer.sender_count, peer.in_flight, peer.streams, peer.writers, peer.reader_count,
 	       (double)peer.done / seconds, sample_ns[sample_count / 2],
 	       sample_ns[sample_count * 99 / 100], sample_ns[sample_count * 999 / 1000]);
 }
@@ -349,7 +363,8 @@ static void run(uint64_t seconds)
 	for (uint32_t n = 0; n < peer.in_flight; n++)
 		for (uint32_t i = 0; i < peer.sender_count; i++)
 			send_one(i);
-	ask_for_more();
+	for (uint32_t i = 0; i < peer.reader_count; i++)
+		ask_for_more(&peer.readers[i]);
 	while (now_ns() < start + warm_ns + count_ns)
 		turn();
 	peer.sending = false;
@@ -357,28 +372,55 @@ static void run(uint64_t seconds)
 		turn();
 }
 
+static void open_readers(const char *where)
+{
+	const uint32_t each = peer.streams / peer.reader_count;
+	const uint64_t may_wait =
+		(uint64_t)peer.in_flight * (peer.sender_count / peer.reader_count + 1);
+
+	for (uint32_t i = 0; i < peer.reader_count; i++) {
+		struct reader *const r = &peer.readers[i];
+
+		*r = (struct reader){ .ctx = connect_to(where),
+			              .first = i * each,
+			              .streams = each,
+			              .read_max = 1 };
+		while (r->read_max < may_wait)
+			r->read_max *= 2;
+		r->read = calloc(r->read_max, sizeof(*r->read));
+		if (r->read == NULL)
+			fail("readers", "out of memory");
+	}
+}
+
 int main(int argc, char **argv)
 {
-	if (argc < 5 || argc > 7) {
+	if (argc < 5 || argc > 8) {
 		fprintf(stderr,
 		        "usage: peer_redis_streams PORT|SOCKET SENDERS IN_FLIGHT SECONDS"
-		        " [STREAMS [WRITERS]]\n");
+		        " [STREAMS [WRITERS [READERS]]]\n");
 		return 2;
 	}
 	peer.sender_count = number(argc, argv, 2, 1, SENDERS_MAX);
 	peer.in_flight = number(argc, argv, 3, 1, DELIVERIES_MAX / SENDERS_MAX);
 	peer.streams = number(argc, argv, 5, 1, STREAMS_MAX);
 	peer.writers = number(argc, argv, 6, peer.sender_count, WRITERS_MAX);
+	peer.reader_count = number(argc, argv, 7, 1, STREAMS_MAX);
 	const uint32_t seconds = number(argc, argv, 4, 5, 3600);
 
+	if (peer.reader_count != 1 && peer.reader_count != peer.streams)
+		fail("READERS", "one, or one for each stream");
 	for (uint32_t i = 0; i < peer.writers; i++)
 		peer.writer[i] = connect_to(argv[1]);
-	peer.reader = connect_to(argv[1]);
-	create_groups();
+	open_readers(argv[1]);
+	create_groups(peer.readers[0].ctx);
 	run(seconds);
 	report(seconds);
 	for (uint32_t i = 0; i < peer.writers; i++)
 		redisFree(peer.writer[i]);
-	redisFree(peer.reader);
+	for (uint32_t i = 0; i < peer.reader_count; i++) {
+		redisFree(peer.readers[i].ctx);
+		free(peer.readers[i].read);
+	}
 	return 0;
 }
