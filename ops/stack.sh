@@ -20,6 +20,7 @@ usage()
 		  --tls                (up) TLS everywhere: verify-full, rediss, SASL_SSL; CA in DIR/tls/ca.pem
 		  --no-redis-password  (up) Redis lets everybody in
 
+		STACK_KAFKA_VERSION=3.7.2: another Kafka than that of ops/kafka/pom.xml.
 		A stack keeps its ports and passwords.  KAFKA_TOPIC names the topic.  Exit codes: 0, 1 failed,
 		2 usage, 69 something needed is not installed or cannot be fetched (one line for each).
 		EOF

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Kafka of a stack: one node that is broker and controller (KRaft), from jars of Maven.
 
-kafka_version=$(sed -n '/<artifactId>kafka_/{n;s/.*<version>\(.*\)<.*/\1/p}' "$home/ops/kafka/pom.xml")
-kafka_sums=$home/ops/kafka/jars.sha256
-kafka_jars=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/construct/kafka-$kafka_version-$(sha256sum <"$kafka_sums" | cut -c1-8)
+kafka_version=${STACK_KAFKA_VERSION:-$(sed -n 's/.*<kafka.version>\(.*\)<.*/\1/p' "$home/ops/kafka/pom.xml")}
+kafka_sums=$home/ops/kafka/jars${STACK_KAFKA_VERSION:+-$STACK_KAFKA_VERSION}.sha256
+kafka_jars=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/construct/kafka-$kafka_version-$(cat "$kafka_sums" 2>/dev/null | sha256sum | cut -c1-8)
 kafka_partitions=6
 
 kafka_need()
@@ -21,7 +21,7 @@ kafka_copy() # FOLDER: what pom.xml names, by the Maven client as it is set up h
 {
 	local pause
 	for pause in 2 4 0; do # networks hiccup; what is there is not fetched again
-		timeout -k 10 300 mvn -B -q -f "$home/ops/kafka/pom.xml" dependency:copy-dependencies \
+		timeout -k 10 300 mvn -B -q -f "$home/ops/kafka/pom.xml" -Dkafka.version="$kafka_version" dependency:copy-dependencies \
 			-DincludeScope=runtime -DoutputDirectory="$1" && return 0
 		sleep $pause
 	done
@@ -33,6 +33,7 @@ kafka_fetch()
 {
 	local new
 	[ ! -d "$kafka_jars" ] || return 0
+	[ -f "$kafka_sums" ] || { complain "STACK_KAFKA_VERSION: no $kafka_sums: ops/stack.sh kafka-sums makes it"; return 69; }
 	mkdir -p "$(dirname "$kafka_jars")" && [ -w "$(dirname "$kafka_jars")" ] ||
 		{ complain "kafka: $(dirname "$kafka_jars") cannot be written: set XDG_CACHE_HOME to a folder that can"; return 69; }
 	(

@@ -21,6 +21,8 @@ struct maker {
 	size_t error_len;
 };
 
+#define SCRAM_IS_RIGHT_FROM 0x020601ff /* before, its last message repeats the client's nonce */
+
 static const char *const mechanisms[] = { NULL, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512" };
 static const char *const codecs[] = { "none", "gzip", "snappy", "lz4", "zstd" };
 
@@ -175,6 +177,11 @@ static void set_login(struct maker *m, const struct kafka_settings *s)
 	}
 	if (!has_login)
 		return;
+	if (s->sasl >= KAFKA_SASL_SCRAM_SHA_256 && rd_kafka_version() < SCRAM_IS_RIGHT_FROM)
+		cx_log(CX_WARN, "kafka.old_scram",
+		       "librdkafka=%s about=\"its SCRAM is refused by brokers since 3.8.1 as a "
+		       "wrong password; 2.6.1 or PLAIN is taken\"",
+		       rd_kafka_version_str());
 	set(m, "KAFKA_SASL_MECHANISM", "sasl.mechanism", mechanisms[s->sasl]);
 	set(m, "KAFKA_SASL_USERNAME", "sasl.username", s->sasl_username);
 	set(m, "KAFKA_SASL_PASSWORD", "sasl.password", s->sasl_password);
