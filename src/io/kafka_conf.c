@@ -225,7 +225,7 @@ rd_kafka_conf_t *kafka_conf_producer(struct kafka_opaque *opaque, char *error, s
 	/* The producer gathers by itself, so that the wait can follow the rate.  This is what handing over a
 	 * batch takes: else the library sends its first records alone, and what is left when so many
 	 * requests are on their way makes its thread spin (kafka_outbox.h). */
-	set(&m, "KAFKA_PRODUCER_LINGER_MS", "linger.ms", "0.3");
+	set(&m, "KAFKA_PRODUCER_LINGER_MS", "linger.ms", "0.1");
 	/* Never smaller than a batch of ours, which it would cut in two requests. */
 	set_number(&m, "KAFKA_PRODUCER_BATCH_SIZE", "batch.size", kafka_batch_max(s));
 	set_number(&m, "KAFKA_PRODUCER_MAX_IN_FLIGHT", "max.in.flight",
