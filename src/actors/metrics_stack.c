@@ -145,6 +145,10 @@ static const struct field routes_fields[] = {
 	      "Routes written."),
 	FIELD(struct stack_routes_figures, failures, "routes_failures_total", "counter",
 	      "Batches of routes that failed."),
+	FIELD(struct stack_routes_figures, kicks_unconfirmed, "routes_kicks_unconfirmed_total",
+	      "counter", "Kicks that some server did not confirm in time."),
+	FIELD(struct stack_routes_figures, kicks_lost, "routes_kicks_lost_total", "counter",
+	      "Kicks that found no room."),
 	FIELD(struct stack_routes_figures, displaced, "routes_displaced_total", "counter",
 	      "Connections displaced by younger ones."),
 };

@@ -2,8 +2,6 @@
 /* Claims: members of one sorted set, all appends of a question in one `ZADD NX`.  A score is the time and
  * who, such as no other question has, so that whoever frees a claim frees his own (inv. 3).  It lapses:
  * who asks takes the old ones out. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "io/kafka_log_state.h"
@@ -19,13 +17,7 @@
 #define ASK_APPENDS_MAX 256 /* in one batch: at most two commands each */
 #define ASKED_MAX 1024      /* in all */
 #define ASK_TOGETHER 32     /* so many do not wait for the answer to those before them */
-#define NUMBER_MAX 24
 #define CLAIM_LEN sizeof(((struct uuid *)0)->b)
-
-static struct redis_arg number(char out[NUMBER_MAX], int64_t n)
-{
-	return klog_arg(out, (size_t)snprintf(out, NUMBER_MAX, "%" PRId64, n));
-}
 
 static struct redis_arg member(const struct klog_append *a)
 {
@@ -44,7 +36,7 @@ static int64_t score(struct cx_ctx *ctx, struct klog *s)
 
 void klog_free_claim(struct cx_ctx *ctx, struct klog *s, const struct klog_append *a)
 {
-	char key[STACK_KEY_MAX], text[NUMBER_MAX];
+	char key[STACK_KEY_MAX], text[REDIS_NUMBER_MAX];
 	uint64_t corr;
 
 	if (a->claim == KLOG_UNCLAIMED || a->may_be_written || s->is_open)
@@ -52,7 +44,7 @@ void klog_free_claim(struct cx_ctx *ctx, struct klog *s, const struct klog_appen
 	const struct redis_arg argv[] = {
 		klog_arg(key, stack_key_claims(key, s->settings->prefix)),
 		member(a),
-		number(text, a->score),
+		redis_number(text, a->score),
 	};
 	/* not waited for: else it lapses */
 	if (redis_call_script(ctx, s->conf.redis, s->conf.script_base + KLOG_SCRIPT_FREE, 1,
@@ -113,7 +105,7 @@ static void add_clean(struct cx_ctx *ctx, struct klog *s, struct klog_question *
                       struct redis_arg key)
 {
 	const int64_t wall_ms = steady_wall_ms(&s->wall, ctx);
-	char lapsed[NUMBER_MAX], ahead[NUMBER_MAX];
+	char lapsed[REDIS_NUMBER_MAX], ahead[REDIS_NUMBER_MAX];
 
 	q->cleans = cx_now_ms(ctx) >= s->clean_ms;
 	if (!q->cleans)
@@ -123,12 +115,12 @@ static void add_clean(struct cx_ctx *ctx, struct klog *s, struct klog_question *
 		REDIS_TEXT("ZREMRANGEBYSCORE"),
 		key,
 		REDIS_TEXT("-inf"),
-		number(lapsed, (wall_ms - CLAIM_MS) << WHO_BITS),
+		redis_number(lapsed, (wall_ms - CLAIM_MS) << WHO_BITS),
 	};
 	const struct redis_arg false_ones[] = {
 		REDIS_TEXT("ZREMRANGEBYSCORE"),
 		key,
-		number(ahead, (wall_ms + AHEAD_MS) << WHO_BITS),
+		redis_number(ahead, (wall_ms + AHEAD_MS) << WHO_BITS),
 		REDIS_TEXT("+inf"),
 	};
 	const struct redis_arg expire[] = { REDIS_TEXT("PEXPIRE"), key, REDIS_TEXT(KEY_MS) };
@@ -143,9 +135,9 @@ static void add_claims(struct cx_ctx *ctx, struct klog *s, const struct klog_que
 {
 	struct redis_arg argv[3 + 2 * ASK_APPENDS_MAX] = { REDIS_TEXT("ZADD"), key,
 		                                           REDIS_TEXT("NX") };
-	char text[NUMBER_MAX];
+	char text[REDIS_NUMBER_MAX];
 	const int64_t n = score(ctx, s);
-	const struct redis_arg mine = number(text, n);
+	const struct redis_arg mine = redis_number(text, n);
 	unsigned at = 3;
 
 	for (struct klog_append *a = q->first; a != NULL; a = a->next) {
@@ -333,8 +325,8 @@ void klog_on_whose(struct cx_ctx *ctx, struct klog *s, struct klog_question *q,
 		klog_count(&s->figures->redis_failures, 1);
 	while ((a = q->first) != NULL) {
 		const struct redis_value v = klog_next_value(walk);
-		char text[NUMBER_MAX];
-		const struct redis_arg mine = number(text, a->score);
+		char text[REDIS_NUMBER_MAX];
+		const struct redis_arg mine = redis_number(text, a->score);
 
 		q->first = a->next;
 		a->next = NULL;

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The look that counts an inbox. */
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "io/kafka_log_state.h"
 #include "wire/inbox_entry.h"
 
-#define NUMBER_MAX 24
 #define FIXED_ARGS 16
 #define ANSWER 10 /* values, the array's own among them */
 /* A place of a gateway that was killed before Kafka had its message is lost for so long.  A worker that is
  * further behind is not seen. */
 #define PLACE_MS 60000
 #define PLACE_OLD_MS 1000 /* so old, and surely accepted: it is not waited for */
-
-static struct redis_arg number(char out[NUMBER_MAX], int64_t n)
-{
-	return klog_arg(out, (size_t)snprintf(out, NUMBER_MAX, "%" PRId64, n));
-}
 
 static uint64_t far(uint64_t max, uint64_t used)
 {
@@ -27,7 +19,7 @@ static uint64_t far(uint64_t max, uint64_t used)
 void klog_look(struct cx_ctx *ctx, struct klog *s, struct quota *q, struct klog_lane *lane)
 {
 	char inbox[STACK_KEY_MAX], flight[STACK_KEY_MAX], stem[STACK_KEY_MAX];
-	char text[FIXED_ARGS][NUMBER_MAX];
+	char text[FIXED_ARGS][REDIS_NUMBER_MAX];
 	uint8_t places[KLOG_PLACES][KLOG_PLACE_LEN], who[KLOG_WHO_LEN];
 	const int64_t now_ms = steady_wall_ms(&s->wall, ctx);
 	struct klog_question *question;
@@ -44,20 +36,22 @@ void klog_look(struct cx_ctx *ctx, struct klog *s, struct quota *q, struct klog_
 	struct redis_arg argv[FIXED_ARGS + KLOG_PLACES] = {
 		klog_arg(inbox, stack_key_inbox(inbox, s->settings->prefix, &q->owner)),
 		klog_arg(flight, stack_key_flight(flight, s->settings->prefix, &q->owner)),
-		number(text[0], INBOX_ENTRY_HEAD_LEN),
-		number(text[1], RECORD_MESSAGE),
-		number(text[2], now_ms - s->settings->message_ttl_ms),
-		number(text[3],
-		       (int64_t)far(s->quotas.max_count, q->placed_count + q->flight_count)),
-		number(text[4],
-		       (int64_t)far(s->quotas.max_bytes, q->placed_bytes + q->flight_bytes)),
-		number(text[5], now_ms),
-		number(text[6], PLACE_MS),
-		number(text[7], PLACE_OLD_MS),
-		number(text[8], (int64_t)s->quotas.max_count),
-		number(text[9], (int64_t)s->quotas.max_bytes),
-		number(text[10], (int64_t)(q->placed_count + q->flight_count + q->held_count)),
-		number(text[11], (int64_t)(q->placed_bytes + q->flight_bytes + q->held_bytes)),
+		redis_number(text[0], INBOX_ENTRY_HEAD_LEN),
+		redis_number(text[1], RECORD_MESSAGE),
+		redis_number(text[2], now_ms - s->settings->message_ttl_ms),
+		redis_number(text[3], (int64_t)far(s->quotas.max_count,
+		                                   q->placed_count + q->flight_count)),
+		redis_number(text[4], (int64_t)far(s->quotas.max_bytes,
+		                                   q->placed_bytes + q->flight_bytes)),
+		redis_number(text[5], now_ms),
+		redis_number(text[6], PLACE_MS),
+		redis_number(text[7], PLACE_OLD_MS),
+		redis_number(text[8], (int64_t)s->quotas.max_count),
+		redis_number(text[9], (int64_t)s->quotas.max_bytes),
+		redis_number(text[10],
+		             (int64_t)(q->placed_count + q->flight_count + q->held_count)),
+		redis_number(text[11],
+		             (int64_t)(q->placed_bytes + q->flight_bytes + q->held_bytes)),
 		{ who, sizeof(who) },
 		klog_arg(stem, stack_key_dedup_stem(stem, s->settings->prefix)),
 	};

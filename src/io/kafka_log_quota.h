@@ -10,7 +10,6 @@
  *      placed leave none; between the two the answers of Kafka, and others' messages, are waited for.
  *   3. Memory: QUOTA_OWNERS_MAX owners and those with appends under way, QUOTA_PLACES_MAX places each;
  *      beyond it neighbours are joined, and a joined place counts as a whole until all of it was counted.
- *
  *   4. Near the limit, that is with half of it used, each message needs a place in Redis, which all gateways
  *      see; far from it none has one, so that by what several gateways have on the way from there the
  *      quota may be passed.  A small inbox is always near. */
@@ -108,8 +107,8 @@ bool quota_wants_look(const struct quota *q, uint64_t now_ms);
 
 /* A look is asked for now; appends up to `number` came before. */
 void quota_look_begins(struct quota *q, uint64_t number);
-/* What a look brought; last_id and others with BOUND and EXACT (others NULL: none).  A look that began before a doubt was cast
- * settles only that the account is gone. */
+/* What a look brought; last_id and others with BOUND and EXACT (others NULL: none).  A look that began
+ * before a doubt was cast settles only that the account is gone. */
 void quota_looked(const struct quota_table *t, struct quota *q, enum quota_look what,
                   uint64_t count, uint64_t bytes, uint64_t last_id,
                   const struct quota_others *others, uint64_t now_ms);

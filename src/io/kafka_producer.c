@@ -39,7 +39,7 @@ struct producer {
 	rd_kafka_topic_t *topics[KAFKA_TOPICS_MAX];
 	int32_t partitions[KAFKA_TOPICS_MAX]; /* written by the library's threads: relaxed */
 	int32_t lanes[KAFKA_TOPICS_MAX];      /* partitions when its entries got their lanes */
-	int32_t turn[KAFKA_TOPICS_MAX];       /* of those that are spread: this batch's */
+	uint32_t turn[KAFKA_TOPICS_MAX];      /* of those that are spread: this batch's */
 	struct kafka_wake wake;
 	struct kafka_outbox outbox;
 	struct kafka_linger linger;
@@ -252,11 +252,12 @@ static bool is_spread(const struct producer *p, unsigned topic)
  * topic has more partitions. */
 static int32_t partition_for(const struct producer *p, unsigned topic)
 {
-	const int32_t count = p->lanes[topic], turn = p->turn[topic];
+	const int32_t count = p->lanes[topic];
+	const uint32_t turn = p->turn[topic];
 
 	if (!is_spread(p, topic) || count == 0 || turn % BY_KEY_EVERY == 0)
 		return RD_KAFKA_PARTITION_UA; /* partition_of says */
-	return turn % count;
+	return (int32_t)(turn % (uint32_t)count);
 }
 
 static rd_kafka_resp_err_t hand_with_headers(struct producer *p, struct kafka_entry *e,
@@ -304,7 +305,7 @@ static bool hand_batch(struct cx_ctx *ctx, struct producer *p, struct kafka_lane
 	uint64_t bytes = 0;
 
 	if (is_spread(p, lane->first->topic))
-		p->turn[lane->first->topic] = (p->turn[lane->first->topic] + 1) & INT32_MAX;
+		p->turn[lane->first->topic]++;
 	while ((e = lane->first) != NULL &&
 	       (bytes == 0 || bytes + kafka_entry_bytes(e) <= max)) {
 		const rd_kafka_resp_err_t err = hand(p, e);
@@ -533,7 +534,7 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	p->wake = (struct kafka_wake){ p->conf->rt, cx_self(ctx) };
 	p->linger.max_ms = s->producer.linger_ms;
 	for (unsigned i = 0; i < KAFKA_TOPICS_MAX; i++) /* processes begin at different ones */
-		p->turn[i] = (int32_t)(cx_random(ctx) & INT32_MAX);
+		p->turn[i] = (uint32_t)cx_random(ctx);
 	if (p->conf->topic_count > KAFKA_TOPICS_MAX || !build(ctx, p))
 		return CX_EINVAL;
 	p->built_ms = 0; /* the first fatal error need not wait */

@@ -39,6 +39,10 @@ struct redis_arg {
 		(literal), sizeof(literal) - 1 \
 	}
 
+#define REDIS_NUMBER_MAX 24
+/* n as an argument, in out: its text.  Returns what points there. */
+struct redis_arg redis_number(char out[REDIS_NUMBER_MAX], int64_t n);
+
 /* One command: argv[0] is its name, n > 0.
  * Thread: any handler.  Keeps: nothing.
  * Returns as cx_ask, or CX_EINVAL: longer than REDIS_REQUEST_BYTES_MAX, nothing was sent. */

@@ -2,6 +2,7 @@
 /* Encoding happens on the caller's worker: the adapter only copies. */
 #include "io/redis_request.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -70,6 +71,12 @@ uint8_t *redis_request_write(uint8_t *to, const struct redis_arg *argv, unsigned
 {
 	to += redis_head_write(to, '*', n);
 	return redis_args_write(to, argv, n);
+}
+
+struct redis_arg redis_number(char out[REDIS_NUMBER_MAX], int64_t n)
+{
+	return (struct redis_arg){ out,
+		                   (size_t)snprintf(out, REDIS_NUMBER_MAX, "%" PRId64, n) };
 }
 
 static struct redis_call_msg *new_call(struct cx_ctx *ctx, struct cx_buf *buf, uint32_t count,

@@ -3,14 +3,14 @@
  *
  * 1. A message's id is its place in the log, so in whatever Redis it names the same message: deleting it
  *    again does no harm.  Ids of other shapes are not kept: they may name others by then.
- * 2. Kept is what was deleted in the KEEP_MS before the newest: while Redis is away nothing is, so
+ * 2. Kept is what was deleted in the STACK_LOST_MS before the newest: while Redis is away nothing is, so
  *    an outage takes nothing out. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "io/stack_inbox_internal.h"
+#include "io/stack_keys.h"
 
-#define KEEP_MS 5000 /* `appendfsync everysec` loses 1 s, 2 s and more when the disk is busy */
 #define KEPT_MAX 65536u /* of a worker: 2 MiB, from a power of two on */
 #define FIRST_CAP 256u
 
@@ -48,7 +48,7 @@ void lately_note(struct deleted_lately *l, const struct uuid *owner, uint64_t id
 {
 	if (inbox_id_seq(id) != 0)
 		return;
-	while (l->count > 0 && at(l, 0)->at_ms + KEEP_MS < now_ms)
+	while (l->count > 0 && at(l, 0)->at_ms + STACK_LOST_MS < now_ms)
 		drop_oldest(l);
 	if (l->count == KEPT_MAX)
 		drop_oldest(l);

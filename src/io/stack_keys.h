@@ -61,4 +61,8 @@ void stack_seen_value(uint8_t out[STACK_SEEN_VALUE_LEN], uint16_t partition, uin
 /* wall_ms (Unix time) in whole steps of step_ms > 0, rounded down, before 1970 too. */
 int64_t stack_steps(int64_t wall_ms, int64_t step_ms);
 
+/* What a Redis that crashed may have lost of its last writes: `appendfsync everysec` loses 1 s, 2 s and more
+ * when the disk is busy. */
+#define STACK_LOST_MS 5000
+
 #endif

@@ -106,8 +106,8 @@ static void begin_life(struct cx_ctx *ctx, struct stack_partition *s)
 	enum cx_err err;
 	uint64_t corr;
 
-	for (unsigned i = 0; i < sizeof(lost.life.b); i++)
-		lost.life.b[i] = (uint8_t)cx_random(ctx);
+	memcpy(lost.life.b, (uint64_t[]){ cx_random(ctx), cx_random(ctx) },
+	       sizeof(lost.life.b));
 	push_write_lost(payload, &lost, 1);
 	argv[5].len =
 		push_channel_servers(servers, sizeof(servers), s->settings->channel_prefix);

@@ -1,32 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Forgetting: an id is remembered for the window, and until its bucket is swept after that.  All buckets
+/* Forgetting: an id is remembered for the window, and until its bucket is swept after that, 15 hours at most.  All buckets
  * are swept in 7 hours by each worker, a few at each tick; where two sweep it is done twice, which
  * harms nothing.  A bucket is a call of its own, so that Redis answers others in between. */
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "io/stack_keys.h"
 #include "io/stack_partition_internal.h"
 
 #define BUCKETS_A_TICK 8
 
-enum { NUMBER_MAX = 24 };
-
-static struct redis_arg number(char out[NUMBER_MAX], int64_t n)
-{
-	return (struct redis_arg){ out, (size_t)snprintf(out, NUMBER_MAX, "%" PRId64, n) };
-}
-
 void stack_sweep(struct cx_ctx *ctx, struct stack_partition *s)
 {
 	const int64_t now = stack_steps(steady_wall_ms(&s->wall, ctx), STACK_SEEN_STEP_MS);
 	const int64_t age = stack_steps(s->settings->dedup_window_ms, STACK_SEEN_STEP_MS) + 1;
-	char key[STACK_KEY_MAX], now_text[NUMBER_MAX], age_text[NUMBER_MAX], ttl[NUMBER_MAX];
+	char key[STACK_KEY_MAX], now_text[REDIS_NUMBER_MAX], age_text[REDIS_NUMBER_MAX],
+		ttl[REDIS_NUMBER_MAX];
 	struct redis_arg argv[] = {
 		{ key, 0 },
-		number(now_text, now & 0xffff),
-		number(age_text, age),
-		number(ttl, stack_seen_ttl_secs(s)),
+		redis_number(now_text, now & 0xffff),
+		redis_number(age_text, age),
+		redis_number(ttl, stack_seen_ttl_secs(s)),
 	};
 	uint64_t corr;
 

@@ -8,20 +8,20 @@
  *     kafka_revoked_done.
  *  4. A job with asks under way is not freed: dropped, it is freed by the last answer.
  *  5. Redis loses its last seconds when it crashes, and all when it is emptied.  So when it may have, what
- *     was done in the last AGAIN_MS or a little more is done again: such receipts come twice.  Older
+ *     was done in the last STACK_LOST_MS or a little more is done again: such receipts come twice.  Older
  *     ones have reached who is connected; who is not loses them when Redis was emptied. */
 #include "io/stack_receipts_internal.h"
 
 #include <stdlib.h>
 
 #include "io/redis_sub.h"
+#include "io/stack_keys.h"
 #include "wire/push.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 2000
 #define PUBLISH_MS 5000
 #define WORKERS_MAX 64
-#define AGAIN_MS 5000 /* `appendfsync everysec` loses 1 s, 2 s and more when the disk is busy */
 
 struct line {
 	_Alignas(64) struct stack_receipts_figures figures;
@@ -146,7 +146,7 @@ static void start_job(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_
 
 static void move_marks(struct rcpt_partition *p, uint64_t now_ms)
 {
-	if (now_ms - p->mark_ms < AGAIN_MS)
+	if (now_ms - p->mark_ms < STACK_LOST_MS)
 		return;
 	p->older_mark = p->mark;
 	p->mark = p->done;

@@ -10,7 +10,6 @@
 #define DAY_MS INT64_C(86400000)
 #define INBOX_EXTRA_MS (2 * DAY_MS) /* beyond the TTL of messages */
 #define FIELD_MAX 32                /* INSTANCE/N */
-#define NUMBER_MAX 24
 #define FIXED_ARGS 8
 #define INSTANCE_DIGITS 16
 
@@ -68,11 +67,6 @@ static struct redis_arg text_arg(const char *text)
 	return (struct redis_arg){ text, strlen(text) };
 }
 
-static struct redis_arg number_arg(char out[NUMBER_MAX], int64_t n)
-{
-	return (struct redis_arg){ out, (size_t)snprintf(out, NUMBER_MAX, "%" PRId64, n) };
-}
-
 static struct redis_arg field_arg(char out[FIELD_MAX], uint64_t instance, uint32_t number)
 {
 	const int len = snprintf(out, FIELD_MAX, "%016" PRIx64 "/%" PRIu32, instance, number);
@@ -127,7 +121,7 @@ static void argv_room(struct stack_routes *r, uint32_t members)
 	free(r->argv);
 	free(r->texts);
 	r->argv = malloc((FIXED_ARGS + 2 * (size_t)members) * sizeof(*r->argv));
-	r->texts = malloc((size_t)members * (FIELD_MAX + NUMBER_MAX));
+	r->texts = malloc((size_t)members * (FIELD_MAX + REDIS_NUMBER_MAX));
 	cx_assert(r->argv != NULL && r->texts != NULL);
 	r->argv_members = members;
 }
@@ -135,7 +129,7 @@ static void argv_room(struct stack_routes *r, uint32_t members)
 void routes_add_user(struct stack_routes *r, const struct routes_user *u)
 {
 	const struct stack_routes_settings *s = r->conf.settings;
-	char route[STACK_KEY_MAX], inbox[STACK_KEY_MAX], numbers[3][NUMBER_MAX];
+	char route[STACK_KEY_MAX], inbox[STACK_KEY_MAX], numbers[3][REDIS_NUMBER_MAX];
 	const size_t route_len = stack_key_route(route, s->prefix, &u->id);
 	const size_t inbox_len = stack_key_inbox(inbox, s->prefix, &u->id);
 	/* The text, not its hash: a batch has no second try, and the server keeps what it compiled. */
@@ -145,20 +139,20 @@ void routes_add_user(struct stack_routes *r, const struct routes_user *u)
 		REDIS_TEXT("2"),
 		{ route, route_len },
 		{ inbox, inbox_len },
-		number_arg(numbers[0], s->ttl_ms),
-		number_arg(numbers[1], inbox_ttl_ms(r)),
-		number_arg(numbers[2], s->max_connections),
+		redis_number(numbers[0], s->ttl_ms),
+		redis_number(numbers[1], inbox_ttl_ms(r)),
+		redis_number(numbers[2], s->max_connections),
 	};
 	unsigned n = FIXED_ARGS;
 
 	argv_room(r, u->count);
 	memcpy(r->argv, fixed, sizeof(fixed));
 	for (uint32_t i = 0; i < u->count; i++) {
-		char *texts = r->texts + (size_t)i * (FIELD_MAX + NUMBER_MAX);
+		char *texts = r->texts + (size_t)i * (FIELD_MAX + REDIS_NUMBER_MAX);
 
 		r->argv[n++] = field_arg(texts, s->instance, u->members[i].number);
-		r->argv[n++] = number_arg(texts + FIELD_MAX,
-		                          u->members[i].is_young ? 0 : u->members[i].join_ms);
+		r->argv[n++] = redis_number(texts + FIELD_MAX,
+		                            u->members[i].is_young ? 0 : u->members[i].join_ms);
 	}
 	redis_batch_add(&r->batch, r->argv, n);
 }
@@ -184,10 +178,10 @@ static size_t instances_key(char out[STACK_KEY_MAX], const struct stack_routes *
 
 void routes_add_kicks(struct cx_ctx *ctx, struct stack_routes *r, const struct routes_batch *b)
 {
-	char channel[PUSH_CHANNEL_MAX], instances[STACK_KEY_MAX], now[NUMBER_MAX];
+	char channel[PUSH_CHANNEL_MAX], instances[STACK_KEY_MAX], now[REDIS_NUMBER_MAX];
 	const struct redis_arg living[] = { REDIS_TEXT("ZRANGEBYSCORE"),
 		                            { instances, instances_key(instances, r) },
-		                            number_arg(now, cx_wall_ms(ctx)),
+		                            redis_number(now, cx_wall_ms(ctx)),
 		                            REDIS_TEXT("+inf") };
 	uint8_t *payload;
 
@@ -205,7 +199,7 @@ void routes_add_gone(struct stack_routes *r, const struct routes_batch *b)
 {
 	const struct stack_routes_settings *s = r->conf.settings;
 	char channel[PUSH_CHANNEL_MAX], route[STACK_KEY_MAX], inbox[STACK_KEY_MAX];
-	char ttl[NUMBER_MAX];
+	char ttl[REDIS_NUMBER_MAX];
 	uint8_t *payload;
 
 	if (b->gone_count == 0)
@@ -219,7 +213,7 @@ void routes_add_gone(struct stack_routes *r, const struct routes_batch *b)
 			                         { inbox, inbox_len },
 			                         REDIS_TEXT("gone"),
 			                         REDIS_TEXT("PX"),
-			                         number_arg(ttl, inbox_ttl_ms(r)) };
+			                         redis_number(ttl, inbox_ttl_ms(r)) };
 
 		redis_batch_add(&r->batch, del, 2);
 		redis_batch_add(&r->batch, set, 5);
@@ -272,29 +266,31 @@ void routes_add_registry(struct cx_ctx *ctx, struct stack_routes *r)
 	const struct stack_routes_settings *s = r->conf.settings;
 	const int64_t now_ms = cx_wall_ms(ctx);
 	char instances[STACK_KEY_MAX], own[STACK_KEY_MAX], name[INSTANCE_DIGITS + 1];
-	char outbox[STACK_KEY_MAX], outbox_life[NUMBER_MAX];
-	char expires[NUMBER_MAX], dead[NUMBER_MAX], life[NUMBER_MAX], ttl[NUMBER_MAX];
+	char outbox[STACK_KEY_MAX], outbox_life[REDIS_NUMBER_MAX];
+	char expires[REDIS_NUMBER_MAX], dead[REDIS_NUMBER_MAX], life[REDIS_NUMBER_MAX],
+		ttl[REDIS_NUMBER_MAX];
 	const size_t own_len = stack_key_instance(own, s->prefix, s->instance);
 	const struct redis_arg key = { instances, instances_key(instances, r) };
 	const struct redis_arg add[] = { REDIS_TEXT("ZADD"),
 		                         key,
-		                         number_arg(expires, now_ms + s->ttl_ms),
+		                         redis_number(expires, now_ms + s->ttl_ms),
 		                         { name, INSTANCE_DIGITS } };
 	const struct redis_arg trim[] = { REDIS_TEXT("ZREMRANGEBYSCORE"), key,
 		                          REDIS_TEXT("-inf"),
-		                          number_arg(dead, now_ms - dead_ms(r)) };
-	const struct redis_arg expire[] = { REDIS_TEXT("PEXPIRE"), key,
-		                            number_arg(life, dead_ms(r) + (int64_t)s->ttl_ms) };
+		                          redis_number(dead, now_ms - dead_ms(r)) };
+	const struct redis_arg expire[] = {
+		REDIS_TEXT("PEXPIRE"), key, redis_number(life, dead_ms(r) + (int64_t)s->ttl_ms)
+	};
 	const struct redis_arg outbox_expire[] = {
 		REDIS_TEXT("PEXPIRE"),
 		{ outbox, stack_key_outbox(outbox, s->prefix, s->instance) },
-		number_arg(outbox_life, dead_ms(r) + (int64_t)s->ttl_ms),
+		redis_number(outbox_life, dead_ms(r) + (int64_t)s->ttl_ms),
 	};
 	const struct redis_arg set[] = { REDIS_TEXT("SET"),
 		                         { own, own_len },
 		                         REDIS_TEXT("1"),
 		                         REDIS_TEXT("PX"),
-		                         number_arg(ttl, s->ttl_ms) };
+		                         redis_number(ttl, s->ttl_ms) };
 
 	snprintf(name, sizeof(name), "%016" PRIx64, s->instance);
 	redis_batch_add(&r->batch, add, 4);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # stack.sh BINARY: the fault test on two servers, two gateways and two workers with a real Kafka,
 # PostgreSQL and Redis of their own in a private folder.  FAULT_SECS=n (900), FAULT_SEED=n repeats
-# a schedule, FAULT_ONLY=kind,kind breaks only that, FAULT_OPEN=1 also those with open bugs.
+# a schedule, FAULT_ONLY=kind,kind breaks only that.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

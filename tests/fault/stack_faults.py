@@ -8,7 +8,6 @@
   stuck   after              no conversation came back within PROGRESS_SECS of the end of a fault
 """
 import asyncio
-import os
 import shutil
 import signal
 import subprocess
@@ -18,8 +17,6 @@ import stack_roles
 
 PROGRESS_SECS = 60
 POSTPONED_SECS = 2.5  # Redis holds its log back as long when the disk is busy
-# Kinds that find a bug which is known and open; FAULT_ONLY=kind shows it, FAULT_OPEN=1 runs all.
-OPEN = {}
 POISONS = ("poison-{} is not JSON", '{{"messageId":"poison-{}"}}', '["poison-{}"]',
            '{{"messageId":"poison-{}","senderId":7,"recipientId":null}}')
 
@@ -46,7 +43,6 @@ class Faults:
         self.slowest = (0.0, "none")
         self.ran = {}
         self.deck = []
-        self.open = {} if os.environ.get("FAULT_OPEN") else OPEN
         self.kinds = {
             **{f"{r}_kill": (lambda r=r: self.role_kill(r)) for r in stack_roles.ROLES},
             **{f"{r}_freeze": (lambda r=r: self.role_freeze(r)) for r in stack_roles.ROLES},
@@ -70,7 +66,7 @@ class Faults:
 
     async def run(self, only=None):
         end = time.monotonic() + self.seconds
-        kinds = only or [k for k in self.kinds if k not in self.open]
+        kinds = only or list(self.kinds)
         assert set(kinds) <= set(self.kinds), f"kinds of faults: {', '.join(self.kinds)}"
         while time.monotonic() < end:
             if not self.deck:
@@ -100,7 +96,7 @@ class Faults:
         self.slowest = max(self.slowest, (time.monotonic() - began, what))
 
     def not_run(self):
-        return sorted(set(self.kinds) - set(self.ran) - set(self.open))
+        return sorted(set(self.kinds) - set(self.ran))
 
     # roles
     async def role_kill(self, role):

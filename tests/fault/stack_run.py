@@ -85,8 +85,6 @@ async def break_it(ctx, dep, hist, seconds, only):
     codes = await dep.stop()
     ctx.check("all end in order", not codes, codes)
     ctx.say("faults: " + ", ".join(f"{n} {k}" for k, n in sorted(faults.ran.items())))
-    for what, why in ({} if only else faults.open).items():
-        ctx.say(f"NOT RUN: {what} (open bug: {why}); FAULT_ONLY={what} shows it")
     if not only and faults.not_run():
         ctx.say(f"NOT RUN in {seconds} s: {', '.join(faults.not_run())}")
     ctx.say("slowest to come back: %.1f s after %s" % faults.slowest)

@@ -61,6 +61,13 @@ Test(stack_receipts_places, records_of_an_older_epoch_are_passed_over)
 
 /* ---- Redis that has lost data ---- */
 
+static void done_one(unsigned message)
+{
+	event(ANNA, message);
+	give();
+	expect(KAFKA_DONE, next_offset);
+}
+
 /* What was lost comes again from the log, under its own ids. */
 static void expect_that_messages_find_their_places(void)
 {
@@ -72,18 +79,14 @@ Test(stack_receipts_places, an_inbox_that_lost_its_newest_message_keeps_its_plac
 {
 	seed(ANNA, "77-0");
 	assign(0);
-	event(ANNA, 1);
-	give();
-	expect(KAFKA_DONE, 1);
+	done_one(1);
 	ask("DEL " INBOX(ANNA));
 	seed(ANNA, "40-0");
 	seed(ANNA, "41-0");
 	ask("XDEL " INBOX(
 		ANNA) " 41-0"); /* the newest place counts, though its entry is gone */
 	event(ANNA, 2);
-	event(ANNA, 3);
-	give();
-	expect(KAFKA_DONE, 3);
+	done_one(3);
 	ask("XDEL " INBOX(ANNA) " 40-0");
 	read_inbox(ANNA);
 	cr_assert_eq(raw.count, 2);
@@ -96,28 +99,17 @@ Test(stack_receipts_places, an_inbox_whose_newest_message_waits_gets_it_behind_t
 {
 	seed(ANNA, "77-0");
 	assign(0);
-	event(ANNA, 1);
-	give();
-	expect(KAFKA_DONE, 1);
+	done_one(1);
 	ask("DEL " INBOX(ANNA));
 	seed(ANNA, "9-0");
 	seed(ANNA, "40-0");
 	ask("XDEL " INBOX(ANNA) " 9-0");
-	event(ANNA, 2);
-	give();
-	expect(KAFKA_DONE, 2);
+	done_one(2);
 	ask("XDEL " INBOX(ANNA) " 40-0");
 	read_inbox(ANNA);
 	cr_assert_eq(raw.count, 1);
 	is_receipt(0, INBOX_ID(40, 1), 2);
 	expect_that_messages_find_their_places();
-}
-
-static void done_one(unsigned message)
-{
-	event(ANNA, message);
-	give();
-	expect(KAFKA_DONE, next_offset);
 }
 
 Test(stack_receipts_places, a_place_is_kept_free_though_two_workers_know_what_was_lost)
@@ -149,13 +141,9 @@ Test(stack_receipts_places, an_inbox_that_is_gone_begins_below_all_messages)
 {
 	seed(ANNA, "77-0");
 	assign(0);
-	event(ANNA, 1);
-	give();
-	expect(KAFKA_DONE, 1);
+	done_one(1);
 	ask("DEL " INBOX(ANNA));
-	event(ANNA, 2);
-	give();
-	expect(KAFKA_DONE, 2);
+	done_one(2);
 	read_inbox(ANNA);
 	cr_assert_eq(raw.count, 1);
 	is_receipt(0, INBOX_ID(0, 1), 2);
@@ -169,9 +157,7 @@ static void do_three(void)
 {
 	assign(0);
 	for (unsigned n = 1; n <= 3; n++) {
-		event(ANNA, n);
-		give();
-		expect(KAFKA_DONE, n);
+		done_one(n);
 		if (n < 3)
 			cr_assert_not(kafka_double_comes(5500));
 	}
@@ -198,9 +184,7 @@ Test(stack_receipts_places, what_was_done_just_before_redis_was_emptied_is_done_
 	cr_assert_not(kafka_double_comes(300));
 	epoch++;
 	assign(1);
-	event(ANNA, 2);
-	give();
-	expect(KAFKA_DONE, 2);
+	done_one(2);
 	read_inbox(ANNA);
 	cr_assert_eq(raw.count, 4);
 	is_receipt(3, INBOX_ID(0, 4), 2);
