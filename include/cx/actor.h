@@ -5,8 +5,9 @@
  *
  * Ownership in one sentence: a non-const cx_msg given to a cx_ function is gone, success or
  * not.  A handler borrows its message; to keep its payload it takes a reference on msg->buf.
- * Order: messages of one sender to one receiver arrive in the order sent, answers included;
- * start, stop, timers and down notices have a lane of their own that overtakes. */
+ * Order: messages of one sender to one receiver arrive in the order sent, answers included, and so do
+ * messages of several senders when one led to the other (causal order); start, stop, timers and down
+ * notices have a lane of their own that overtakes. */
 #ifndef CX_ACTOR_H
 #define CX_ACTOR_H
 

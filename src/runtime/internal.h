@@ -20,7 +20,9 @@
  *    message over the stack takes it from there.
  *    Models: tests/models/mailbox.pml, hand_over.pml (`make models`).
  * 6. One sender's messages to one receiver take one way: the list when both live on one worker, the
- *    stack otherwise; actors of any worker always use the stack. */
+ *    stack otherwise; actors of any worker always use the stack.
+ * 7. Causal order: of two messages to one actor in one lane, the first sent goes first when its sender's
+ *    later messages led to the second, whoever sent that.  So what lies on the stack is taken before the list grows. */
 #ifndef CX_RUNTIME_INTERNAL_H
 #define CX_RUNTIME_INTERNAL_H
 
@@ -279,6 +281,7 @@ struct cx_runtime {
 	pthread_cond_t watchdog_cond;
 	pthread_barrier_t quiet; /* all pool workers ended their loops */
 	bool started, stopping;
+	uint32_t boot_slots; /* who was spawned before the start lies below */
 };
 
 /* NULL: no such slot. */

@@ -200,10 +200,12 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 	msg->to = to;
 	if (__builtin_expect(here != NULL && here->is_tracing, 0))
 		cx__trace_sent(here, msg);
-	if (local)
+	if (local) {
+		cx__drain(a); /* rule 7 */
 		push_local(here, a, msg, lane);
-	else
+	} else {
 		push_shared(rt, here, a, msg, lane);
+	}
 	return CX_OK;
 }
 
@@ -240,7 +242,8 @@ void cx__drain(struct cx__actor *a)
 }
 
 /* Most sends on one worker end here: `direct` compares equal only when cx__deliver would find nothing
- * but is_local (no simulator, no trace, both actors at home on this worker). */
+ * but is_local (no simulator, no trace, both actors at home on this worker), and nothing has come over the
+ * stack (rule 7). */
 static inline enum cx_err send_from(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg,
                                     enum cx__lane lane)
 {
@@ -250,6 +253,7 @@ static inline enum cx_err send_from(struct cx_ctx *ctx, struct cx_ref to, struct
 	msg->from = ctx->self;
 	/* relaxed: actors that compare equal begin and end on this worker */
 	if (__builtin_expect(a != NULL && a->direct == w->direct, 1) &&
+	    __builtin_expect(cx__stack_is_empty(&a->mail), 1) &&
 	    __builtin_expect(atomic_load_explicit(&a->gen, memory_order_relaxed) == to.gen,
 	                     1) &&
 	    __builtin_expect(

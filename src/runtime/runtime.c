@@ -166,6 +166,7 @@ enum cx_err cx_runtime_start(struct cx_runtime *rt)
 
 	rt->offload = cx__offload_new(rt, rt->conf.offload_threads, rt->conf.offload_queue);
 	rt->started = true;
+	rt->boot_slots = atomic_load(&rt->chunk_count) * CX__CHUNK;
 	for (unsigned i = rt->all_workers; i-- > 0;) {
 		if (rt->trace != NULL) {
 			rt->worker[i]->is_trace_on = 1;

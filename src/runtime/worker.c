@@ -332,6 +332,20 @@ void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a)
 
 /* ---- the thread ---- */
 
+/* A stop that comes at once does not overtake the start of who was booted: an adapter's stop gives back what
+ * its set-up took. */
+static bool has_booted(const struct cx_worker *w)
+{
+	for (uint32_t slot = 0; slot < w->rt->boot_slots; slot++) {
+		const struct cx__actor *a = cx__actor_at(w->rt, slot);
+
+		if (a->home == w->index && !a->any && a->state == NULL &&
+		    atomic_load_explicit(&a->gen, memory_order_relaxed) % 2 != 0)
+			return false; /* START makes the state */
+	}
+	return true;
+}
+
 void *cx__worker_main(void *arg)
 {
 	struct cx_worker *w = arg;
@@ -342,7 +356,8 @@ void *cx__worker_main(void *arg)
 		cx__worker_tick(w);
 		run_round(w);
 		atomic_store_explicit(&w->run_queue, w->run_len, memory_order_relaxed);
-		if (atomic_load(&w->stop) != 0 && (!w->dedicated || w->run_head == NULL))
+		if (atomic_load(&w->stop) != 0 && (!w->dedicated || w->run_head == NULL) &&
+		    has_booted(w))
 			break;
 		poll_loop(w);
 	}

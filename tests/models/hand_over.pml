@@ -7,6 +7,7 @@
  *   linked_once    the actor is on the inject stack once at most: nobody pushes a link that is in use
  *   depth_true     depth is never negative
  *   handled_once   each message is handled or bounced once
+ *   causal         what was on the stack when the home worker sent is handled before what it sent
  *   nothing_stuck  when everything stands still: depth 0, nothing on a stack, in a list or queued,
  *                  each message handled or bounced
  *
@@ -30,6 +31,7 @@
  *   STAY_PARKED    a token that arrives does not end being parked            must be stuck
  *   NO_PARK_CHECK  parks without looking again                               must be stuck
  *   FORGET_TOKEN   does not queue again while the token is there             must be stuck
+ *   LIST_FIRST     what the home worker sends does not wait for the stack     must break the order
  *   LOCAL_TAKEN    what came over the list is taken off depth too            must count below 0 */
 #define SENDERS 2
 #define EACH 2
@@ -60,10 +62,10 @@ byte taken, ended;
 
 /* for the properties only */
 byte sent, senders_done;
-short seen_mask;
+short seen_mask, waiting, before_local;
 bool restart_due; /* the supervisor was told */
 bool restart_remote;
-bool linked_once = true, depth_true = true, handled_once = true, nothing_stuck = true;
+bool linked_once = true, depth_true = true, handled_once = true, causal = true, nothing_stuck = true;
 
 inline inject()
 {
@@ -78,7 +80,15 @@ inline see(m)
 {
 	handled_once = !(seen_mask & (1 << m));
 	assert(handled_once);
-	seen_mask = seen_mask | (1 << m)
+	seen_mask = seen_mask | (1 << m);
+	waiting = waiting & ~(1 << m); /* so it says no more than the mailbox does */
+	before_local = before_local & ~(1 << m);
+	if
+	:: m == SHARED + LOCALS ->
+		causal = before_local == 0;
+		assert(causal)
+	:: else
+	fi
 }
 
 /* ---- push_shared ---- */
@@ -93,7 +103,7 @@ proctype sender(byte me)
 	:: n < EACH ->
 		m = me * EACH + n + 1;
 		atomic { before = depth; depth++ };
-		mail!m;
+		atomic { mail!m; waiting = waiting | (1 << m) };
 		if
 		:: before == 0 -> inject()
 		:: else
@@ -285,6 +295,26 @@ inline turn()
 	fi
 }
 
+/* push_local.  What led to it was pushed before this begins.  The property looks at the last one only:
+ * fewer states. */
+inline send_here()
+{
+	d_step {
+		if
+		:: sent == LOCALS - 1 -> before_local = waiting
+		:: else
+		fi
+	};
+#ifndef LIST_FIRST
+	take_all(mail, mail_head);
+#endif
+	d_step {
+		sent++;
+		mail_head!(SHARED + sent);
+		queued = true
+	}
+}
+
 /* cx__actor_end between turns: what waits is bounced; the slot is spawned into by nobody here, so
  * later messages are handled by what stands for the next actor. */
 inline end_it()
@@ -322,7 +352,7 @@ active proctype home()
 	fi;
 	atomic { run sender(0); run sender(1) };
 end:	do
-	:: sent < LOCALS -> d_step { sent++; mail_head!(SHARED + sent); queued = true }
+	:: sent < LOCALS -> send_here()
 	:: linked -> atomic { linked = false; take_token() }
 	:: queued -> turn()
 	:: ended == 0 && !down -> ended = 1; end_it()

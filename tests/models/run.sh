@@ -40,6 +40,7 @@ hand_over    PARK_ANYHOW           nothing_stuck
 hand_over    STAY_PARKED           nothing_stuck
 hand_over    NO_PARK_CHECK         nothing_stuck
 hand_over    FORGET_TOKEN          nothing_stuck
+hand_over    LIST_FIRST            causal
 hand_over    LOCAL_TAKEN           depth_true
 run_queue    -                     pass
 run_queue    RELAXED_BOTTOM        taken_once

@@ -103,6 +103,89 @@ Test(hand_over, what_a_turn_leaves_comes_before_what_was_sent_meanwhile)
 	cr_assert_eq(seen[COUNT], LATE);
 }
 
+/* ---- causal order ---- */
+
+static _Atomic int middle_runs, first_sent;
+
+/* Lives with the receiver, and keeps its worker from looking at the stacks until `first` has sent. */
+static void send_second(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)state;
+	(void)msg;
+	atomic_store(&middle_runs, 1);
+	while (atomic_load(&first_sent) == 0)
+		;
+	cr_assert_eq(send(ctx, receiver, NUMBER, 2), CX_OK);
+	cr_assert_eq(send(ctx, receiver, NUMBER, LATE), CX_OK);
+}
+
+static void send_first(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)state;
+	(void)msg;
+	while (atomic_load(&middle_runs) == 0)
+		;
+	cr_assert_eq(send(ctx, receiver, NUMBER, 1), CX_OK);
+	atomic_store(&first_sent, 1);
+}
+
+static void note_in_order(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)ctx;
+	(void)state;
+	seen[seen_count++] = CX_MSG_AS(struct number, msg)->value;
+	if (seen_count == 3)
+		atomic_store(&is_done, 1);
+}
+
+static const struct cx_handler first_handlers[] = { CX_ON(BEGIN, struct cx_msg, send_first) };
+static const struct cx_handler second_handlers[] = { CX_ON(BEGIN, struct cx_msg, send_second) };
+static const struct cx_handler note_handlers[] = { CX_ON(NUMBER, struct number,
+	                                                 note_in_order) };
+
+/* All but the first sender on worker 1.  A session's end that came from the connection's own worker once
+ * overtook the connection's arrival, and the connection outlived its session. */
+Test(hand_over, what_led_to_a_message_of_this_worker_comes_before_it)
+{
+	const struct cx_actor_type first = { .name = "first",
+		                             .placement = CX_PLACE_IO,
+		                             .mailbox_cap = 4,
+		                             .handlers = first_handlers,
+		                             .handler_count = 1 };
+	const struct cx_actor_type middle = { .name = "middle",
+		                              .placement = CX_PLACE_IO,
+		                              .mailbox_cap = 4,
+		                              .handlers = second_handlers,
+		                              .handler_count = 1 };
+	const struct cx_actor_type notes = { .name = "notes",
+		                             .placement = CX_PLACE_IO,
+		                             .mailbox_cap = 4,
+		                             .handlers = note_handlers,
+		                             .handler_count = 1 };
+	const struct cx_runtime_conf conf = { .workers = 2 };
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	struct cx_runtime *rt = NULL;
+	struct cx_ref senders[2];
+
+	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
+	cr_assert_eq(cx_runtime_new(&conf, &rt), CX_OK);
+	cr_assert_eq(cx_runtime_spawn(rt, &notes, NULL, 1, &receiver), CX_OK);
+	cr_assert_eq(cx_runtime_spawn(rt, &first, NULL, 0, &senders[0]), CX_OK);
+	cr_assert_eq(cx_runtime_spawn(rt, &middle, NULL, 1, &senders[1]), CX_OK);
+	cr_assert_eq(cx_runtime_start(rt), CX_OK);
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(cx_post(rt, senders[i], cx_post_new(BEGIN, sizeof(struct cx_msg))),
+		             CX_OK);
+	for (int i = 0; i < 20000 && atomic_load(&is_done) == 0; i++)
+		nanosleep(&ms, NULL);
+	cx_runtime_stop(rt);
+	cx_runtime_free(rt);
+	cr_assert_eq(seen_count, 3);
+	cr_assert_eq(seen[0], 1, "%d came first", seen[0]);
+	cr_assert_eq(seen[1], 2);
+	cr_assert_eq(seen[2], LATE);
+}
+
 /* ---- limit ---- */
 
 static void send_two_to_myself(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)

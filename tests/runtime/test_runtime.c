@@ -395,6 +395,40 @@ Test(runtime, stop_runs_the_stop_of_every_actor_once, .timeout = 30)
 	cr_assert_eq(seen[12], 1001);
 }
 
+/* Longer than a round of turns. */
+static enum cx_err start_slowly(struct cx_ctx *ctx, void *state, const void *conf)
+{
+	(void)ctx;
+	(void)state;
+	(void)conf;
+	sleep_ms(3);
+	atomic_fetch_add(&seen[13], 1);
+	return CX_OK;
+}
+
+static const struct cx_actor_type slow_starter = {
+	.name = "slow_starter", .mailbox_cap = 4, .start = start_slowly, .stop = note_stop
+};
+static const struct cx_actor_type slow_thread = { .name = "slow_thread",
+	                                          .mailbox_cap = 4,
+	                                          .placement = CX_PLACE_THREAD,
+	                                          .start = start_slowly,
+	                                          .stop = note_stop };
+
+Test(runtime, who_was_spawned_before_the_start_is_started_though_the_stop_comes_at_once,
+     .timeout = 30)
+{
+	struct cx_runtime *rt = start_runtime(2);
+
+	for (uint64_t i = 0; i < 20; i++)
+		spawn(rt, &slow_starter, i);
+	spawn(rt, &slow_thread, 0);
+	cr_assert_eq(cx_runtime_start(rt), CX_OK);
+	end_runtime(rt);
+	cr_assert_eq(seen[13], 21);
+	cr_assert_eq(seen[12], 21);
+}
+
 Test(runtime, refuses_a_conf_that_cannot_be, .timeout = 5)
 {
 	const struct cx_runtime_conf conf = { .workers = 65 };
