@@ -182,13 +182,11 @@ void cursor_on_pong(struct cx_ctx *ctx, struct connection *c, uint64_t number)
 /* inv. 5.  What is on its way was read or pushed in the Redis that is no more. */
 static void begin_anew(struct cx_ctx *ctx, struct cursor *cur)
 {
-	const uint64_t shown = cur->sent > cur->shown ? cur->sent : cur->shown;
-
 	if (cur->read_corr != 0)
 		cx_ask_cancel(ctx, cur->read_corr);
 	while (cur->pushes != NULL)
 		free_held_push(take_held_push(cur));
-	*cur = (struct cursor){ .shown = shown,
+	*cur = (struct cursor){ .shown = cur->shown,
 		                .window = cur->window,
 		                .looked_ms = cur->looked_ms };
 }
@@ -223,8 +221,11 @@ static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, ui
 
 	if (id > cur->sent)
 		cur->sent = id;
-	if (kind == RECORD_MESSAGE && id <= cur->shown)
-		return; /* inv. 5 */
+	if (kind == RECORD_MESSAGE) {
+		if (id <= cur->shown)
+			return; /* inv. 5 */
+		cur->shown = id;
+	}
 	err = ws_send(ctx, c->ws, buf, offset, len, WS_INBOX);
 	(void)err; /* the socket is gone: WS_CLOSED is on its way */
 	cur->window -= len;

@@ -368,6 +368,25 @@ Test(connection, after_a_loss_all_is_read_anew_and_no_message_is_shown_twice)
 	cr_assert_eq(count_got(ws, WS_SEND), 3);
 }
 
+/* A read of the emptied inbox ended at what is known to be there, before the loss was known. */
+Test(connection, after_a_loss_what_was_passed_over_unseen_is_shown)
+{
+	log_in();
+	relay.receipts_apart = true;
+	reads_up_to(10);
+	push_entry(12, 10);
+	push_entry(20, 18);
+	reads_up_to(20);
+	cr_assert_eq(count_got(ws, WS_SEND), 1, "18 and 20 are not there");
+	read_anew();
+	reads_up_to(0);
+	push_entry(12, 0);
+	cr_assert_eq(count_got(ws, WS_SEND), 1);
+	push_entry(18, 12);
+	push_entry(20, 18);
+	cr_assert_eq(count_got(ws, WS_SEND), 3);
+}
+
 Test(connection, after_a_loss_what_was_on_its_way_counts_for_nothing)
 {
 	const struct got *before;

@@ -67,6 +67,11 @@ def good_login_after_loss():
     return base().loss().refused(3, A).add("login", u=A).reopen(4, A)
 
 
+def good_login_beside_a_refusal():
+    s = base().loss().wait(9).add("dial", c=3, u=A, role="main").add("login", u=A)
+    return s.add("refused", c=3, code="sessionExpired").reopen(4, A)
+
+
 def good_accepted_again_after_loss():
     s = base().whole(1, 2, "m1", 1).loss().send(1, "m1").accepted(1, "m1")
     return s.delivered(1, "m1")
