@@ -2,6 +2,7 @@
 /* A device of a user and its socket in one actor.  It sends with several in flight, acknowledges what it
  * gets, now and then breaks its connection, sends again what has no answer (to it or another device
  * of the user), and judges every frame.  All but a user's first stay away for a while sometimes. */
+#include <stdio.h>
 #include <string.h>
 
 #include "actors/connection.h"
@@ -57,9 +58,11 @@ static void open_connection(struct cx_ctx *ctx, struct client *c)
 		.context = &sim_relay,
 		.window_bytes = sim_relay.window_bytes,
 	};
+	struct device *device = &c->user->devices[c->device];
 	uint8_t frame[256];
-	const char token[2] = { (char)('0' + c->number), '\0' };
+	char token[16];
 
+	snprintf(token, sizeof(token), "%u.%u", c->number, c->user->session);
 	cx_assert(cx_spawn(ctx, &connection_type, &conf, cx_worker_index(ctx),
 	                   &c->connection) == CX_OK);
 	c->is_open = true;
@@ -68,6 +71,8 @@ static void open_connection(struct cx_ctx *ctx, struct client *c)
 	c->open = 0;
 	c->credit = 0;
 	judge_opened(c->number, c->device, cx_now_ms(ctx));
+	device->session = c->user->session;
+	device->connection = c->connection;
 	send_frame(ctx, c, frame, client_frame_connect(frame, sizeof(frame), wire_text(token)));
 }
 
@@ -236,8 +241,9 @@ static void on_frame(struct cx_ctx *ctx, struct client *c, const uint8_t *bytes,
 		world_broken("client %u: a frame that is none", c->number);
 		return;
 	}
-	if (f.type == SERVER_ERROR && !c->is_live) {
-		lose_connection(ctx, c); /* it could not be asked who we are: once more */
+	if ((f.type == SERVER_ERROR || f.type == SERVER_SESSION_EXPIRED) && !c->is_live) {
+		lose_connection(ctx,
+		                c); /* who we are could not be asked, or is old: once more */
 		return;
 	}
 	if (f.type != SERVER_CONNECT_SUCCESS && !c->is_live)
@@ -298,6 +304,8 @@ static void on_control(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 			world_broken("client %u: closed with %u", c->number, m->code);
 		if (m->code == 4409)
 			judge_displaced(c->number, c->device);
+		if (m->code == 4401)
+			judge_ended(c->number, c->device);
 		lose_connection(ctx, c);
 		if (m->code == 4409 && c->away_until_ms < cx_now_ms(ctx) + AWAY_MIN_MS)
 			c->away_until_ms = cx_now_ms(ctx) + AWAY_MIN_MS;

@@ -294,15 +294,27 @@ static void on_fetch(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	cx_reply(ctx, msg, &m->hdr);
 }
 
+static void get_session(struct store_result *m, const struct uuid *jti)
+{
+	uint32_t number, n;
+
+	cx_assert(world_session_of(jti, &number, &n));
+	m->user = world.users[number].id;
+	if (n != world.users[number].session)
+		m->outcome = STORE_NOT_FOUND;
+}
+
 static void on_store(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
+	const struct store_op *op = CX_MSG_AS(struct store_op, msg);
 	struct store_result *m = CX_MSG_NEW(ctx, STORE_RESULT, struct store_result);
 
 	(void)state;
-	m->what = CX_MSG_AS(struct store_op, msg)->what;
+	m->what = op->what;
 	m->outcome = STORE_OK;
-	m->user = CX_MSG_AS(struct store_op, msg)->jti; /* a session's id is its user's */
 	m->ttl_ms = INT64_C(86400000);
+	if (op->what == STORE_SESSION_GET)
+		get_session(m, &op->jti);
 	cx_reply(ctx, msg, &m->hdr);
 }
 

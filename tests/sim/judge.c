@@ -47,17 +47,42 @@ void judge_displaced(uint32_t number, uint32_t device)
 		             device);
 }
 
-static bool is_there(const struct device *d, uint64_t now_ms)
+void judge_ended(uint32_t number, uint32_t device)
 {
-	return d->is_live && now_ms - d->live_ms > JUDGE_LATE_MS;
+	const struct user *u = &world.users[number];
+
+	if (u->devices[device].session == u->session)
+		world_broken("client %u/%u: closed, and its session lives", number, device);
+}
+
+/* Who asks about its session when it has ended finds that out; who asked before is told. */
+static void judge_sessions(uint32_t number, uint64_t now_ms)
+{
+	const struct user *u = &world.users[number];
+
+	for (uint32_t i = 0; i < DEVICES; i++) {
+		const struct device *d = &u->devices[i];
+
+		if (d->is_live && !d->is_refused && d->session != u->session &&
+		    now_ms > u->ended_ms + JUDGE_LATE_MS && now_ms > d->live_ms + JUDGE_LATE_MS)
+			world_broken("client %u/%u: its connection outlives its session",
+			             number, i);
+	}
+}
+
+static bool is_there(const struct user *u, const struct device *d, uint64_t now_ms)
+{
+	return d->is_live && d->session == u->session && now_ms - d->live_ms > JUDGE_LATE_MS;
 }
 
 void judge_connections(uint32_t number, uint64_t now_ms)
 {
+	const struct user *u = &world.users[number];
 	uint32_t there = 0;
 
+	judge_sessions(number, now_ms);
 	for (uint32_t d = 0; d < DEVICES; d++)
-		there += is_there(&world.users[number].devices[d], now_ms);
+		there += is_there(u, &u->devices[d], now_ms);
 	if (there > CONNECTIONS_MAX)
 		world_broken("client %u: %u connections, and nobody is displaced", number,
 		             there);
@@ -67,7 +92,8 @@ bool judge_all_are_there(uint64_t now_ms)
 {
 	for (uint32_t u = 0; u < CLIENTS; u++)
 		for (uint32_t d = 0; d < DEVICES; d++)
-			if (world_wants(u, d) && !is_there(&world.users[u].devices[d], now_ms))
+			if (world_wants(u, d) &&
+			    !is_there(&world.users[u], &world.users[u].devices[d], now_ms))
 				return false;
 	return true;
 }

@@ -9,7 +9,9 @@
  * 4. A message whose acknowledgement is confirmed comes to no connection opened later, and to no
  *    older one after what was on its way (G3).
  * 5. Who is displaced has CONNECTIONS_MAX connections behind it that came later; and more than so many
- *    are not left. */
+ *    are not left.
+ * 6. Who is closed for it has a session that ended; and no connection outlives its session, but one whose
+ *    question was refused (it asks again after seconds). */
 #ifndef TESTS_SIM_JUDGE_H
 #define TESTS_SIM_JUDGE_H
 
@@ -23,6 +25,8 @@ void judge_opened(uint32_t number, uint32_t device, uint64_t now_ms);
 void judge_live(uint32_t number, uint32_t device, uint64_t now_ms);
 void judge_lost(uint32_t number, uint32_t device);
 void judge_displaced(uint32_t number, uint32_t device);
+/* Closed because its session has ended. */
+void judge_ended(uint32_t number, uint32_t device);
 /* Rule 5, second half; now and then. */
 void judge_connections(uint32_t number, uint64_t now_ms);
 

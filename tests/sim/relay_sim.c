@@ -6,10 +6,10 @@
  *   relay_sim --trace SEED         that one, its trace on standard output
  *
  * One run: faults for a while (refused sends, lost pushes, commits that fail, connections that break,
- * the process killed and started again on the same disk, wall clock jumps), then quiet until all
+ * sessions that end elsewhere, the process killed and started again on the same disk, wall clock jumps), then quiet until all
  * has settled, then one message that has to come to every connection at once.  Held all the time, on each
  * of a user's connections: G1 to G4, G7 and the promises about answers (protocol.md, "What an answer
- * means" 1 to 5; judge.h has them as rules); at the end: nothing accepted is undelivered, unsettled or
+ * means" 1 to 5; judge.h has them as rules), and that it ends with its session; at the end: nothing accepted is undelivered, unsettled or
  * unreported. */
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,6 +71,22 @@ uint32_t world_recipient(uint32_t sender, uint32_t number)
 	return (sender + 1 + number * 7 / 3 % (CLIENTS - 1)) % CLIENTS;
 }
 
+struct uuid world_session_id(uint32_t number, uint32_t n)
+{
+	struct uuid id = { { 0x5e } };
+
+	id.b[1] = (uint8_t)number;
+	memcpy(id.b + 4, &n, sizeof(n));
+	return id;
+}
+
+bool world_session_of(const struct uuid *id, uint32_t *number, uint32_t *n)
+{
+	*number = id->b[1];
+	memcpy(n, id->b + 4, sizeof(*n));
+	return id->b[0] == 0x5e && *number < CLIENTS;
+}
+
 static const struct entry *entry_at(uint32_t at)
 {
 	return at == 0 ? NULL : &world.entries[at - 1];
@@ -101,6 +117,24 @@ bool world_wants(uint32_t number, uint32_t device)
 	return device < (world.is_faulty || count < CONNECTIONS_MAX ? count : CONNECTIONS_MAX);
 }
 
+struct device *world_device_of(struct cx_ref connection)
+{
+	for (uint32_t u = 0; u < CLIENTS; u++)
+		for (uint32_t d = 0; d < DEVICES; d++)
+			if (cx_ref_is(world.users[u].devices[d].connection, connection))
+				return &world.users[u].devices[d];
+	return NULL;
+}
+
+static void note_refused(const struct cx_msg *msg)
+{
+	struct device *d = msg->type == STORE_OP ? world_device_of(msg->from) : NULL;
+
+	world.refused++;
+	if (d != NULL)
+		d->is_refused = true;
+}
+
 /* Pushes may be lost until all has settled; while there are faults any ordinary send is refused now
  * and then. */
 static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
@@ -115,7 +149,7 @@ static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
 		return CX_SIM_LOSE;
 	}
 	if (world.is_faulty && random % 64 == 1) {
-		world.refused++;
+		note_refused(msg);
 		return CX_SIM_REFUSE;
 	}
 	return CX_SIM_DELIVER;
@@ -186,6 +220,7 @@ static void forget_connections(void)
 
 		memset(user->devices, 0, sizeof(user->devices));
 		user->opened = 0;
+		user->ended_ms = 0;
 		for (uint32_t n = 0; n < SENDS_MAX; n++) {
 			struct sent *s = &user->sent[n];
 
@@ -298,7 +333,7 @@ int main(int argc, char **argv)
 	const uint64_t first = argc == 3 ? strtoull(argv[1], NULL, 10) : 0;
 	const uint64_t count = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
 	uint64_t failed = 0, received = 0, cuts = 0, lost = 0, refused = 0, failures = 0,
-		 reads = 0, displaced = 0;
+		 reads = 0, displaced = 0, ended = 0;
 
 	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
 	if (argc == 3 && strcmp(argv[1], "--trace") == 0)
@@ -312,18 +347,20 @@ int main(int argc, char **argv)
 		received += world.received;
 		cuts += world.cuts;
 		displaced += world.displaced;
+		ended += world.ended;
 		lost += world.lost;
 		refused += world.refused;
 		failures += world.failed_commits;
 		reads += world.failed_reads;
 	}
 	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu displaced,"
-	       " %llu pushes lost, %llu sends refused, %llu commits and %llu reads failed\n",
+	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu commits and "
+	       "%llu reads failed\n",
 	       (unsigned long long)first, (unsigned long long)(first + count - 1),
 	       (unsigned long long)received, (unsigned long long)cuts,
-	       (unsigned long long)displaced, (unsigned long long)lost,
-	       (unsigned long long)refused, (unsigned long long)failures,
-	       (unsigned long long)reads);
+	       (unsigned long long)displaced, (unsigned long long)ended,
+	       (unsigned long long)lost, (unsigned long long)refused,
+	       (unsigned long long)failures, (unsigned long long)reads);
 	printf("sim: %llu passed, %llu failed\n", (unsigned long long)(count - failed),
 	       (unsigned long long)failed);
 	return failed == 0 ? 0 : 1;

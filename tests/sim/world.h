@@ -51,6 +51,9 @@ struct got {
 /* What came on a device's present connection. */
 struct device {
 	bool is_live; /* from connectSuccess on */
+	uint32_t session;
+	struct cx_ref connection;
+	bool is_refused; /* its question whether its session lives: it asks again, seconds later */
 	uint64_t opened_ms, live_ms;
 	uint64_t last_entry; /* id of the last one, message or receipt */
 	bool got[CLIENTS][SENDS_MAX];
@@ -60,7 +63,9 @@ struct device {
 struct user {
 	struct uuid id;
 	struct sent sent[SENDS_MAX];
-	uint32_t next; /* number of the next message */
+	uint32_t next;     /* number of the next message */
+	uint32_t session;  /* that lives; those with smaller numbers have ended, */
+	uint64_t ended_ms; /* the last one at this time; 0: in an earlier life */
 	struct got got[CLIENTS][SENDS_MAX];
 	uint32_t device_count; /* in this life */
 	struct device devices[DEVICES];
@@ -85,7 +90,7 @@ struct world {
 	char broken[256];  /* the first promise that was found broken; empty: none */
 	/* counts, so that a run that tested nothing shows */
 	uint32_t accepted, received, reported, failed_commits, cuts, refused, lost,
-		failed_reads, displaced;
+		failed_reads, displaced, ended;
 };
 
 extern struct world world;
@@ -102,7 +107,8 @@ struct fake_client_conf {
 };
 extern const struct cx_actor_type fake_client_type; /* placement IO */
 
-/* fake_account.c: takes the place of the account actor: whoever connects is who he says. */
+/* fake_account.c: takes the place of the account actor: whoever connects is who he says, while his
+ * session lives.  Sessions end now and then, as by a logout elsewhere. */
 extern const struct cx_actor_type fake_account_type;
 
 /* The message id of sender's n-th message, and back; false: not one of ours. */
@@ -110,6 +116,11 @@ struct uuid world_message_id(uint32_t sender, uint32_t number);
 bool world_message_of(const struct uuid *id, uint32_t *sender, uint32_t *number);
 /* Its recipient, a function of both. */
 uint32_t world_recipient(uint32_t sender, uint32_t number);
+/* The id of a user's n-th session, and back. */
+struct uuid world_session_id(uint32_t number, uint32_t n);
+bool world_session_of(const struct uuid *id, uint32_t *number, uint32_t *n);
+/* The device of that connection, or NULL. */
+struct device *world_device_of(struct cx_ref connection);
 /* The durable entry of a message, or of its receipt, or NULL. */
 const struct entry *world_entry(const struct uuid *message);
 const struct entry *world_receipt(const struct uuid *message);
