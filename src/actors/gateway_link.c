@@ -334,6 +334,22 @@ static enum verdict verdict_of(enum grpc_status status)
 	}
 }
 
+/* Of one that was tried before: the limit is asked before anybody looks which messages there were, so an
+ * earlier try may have been accepted (protocol.md 2, promise 9). */
+static struct submission_outcome of_a_repetition(const struct submission_outcome *out)
+{
+	switch (out->code) {
+	case ERROR_DUPLICATE_MESSAGE: /* it was */
+		return (struct submission_outcome){ .code = ERROR_NONE };
+	case ERROR_RATE_LIMIT_WARNING:
+	case ERROR_RATE_LIMIT_BLOCKED:
+	case ERROR_USER_BLOCKED:
+		return (struct submission_outcome){ .code = ERROR_KAFKA_FAILURE };
+	default:
+		return *out;
+	}
+}
+
 static void take_outcome(struct link_sender *s, struct link_send *e, const struct cx_buf *buf)
 {
 	struct submission_outcome out;
@@ -343,8 +359,8 @@ static void take_outcome(struct link_sender *s, struct link_send *e, const struc
 		link_send_finish(e, ERROR_KAFKA_FAILURE);
 		return;
 	}
-	if (out.code == ERROR_DUPLICATE_MESSAGE && e->tries > 1)
-		out = (struct submission_outcome){ .code = ERROR_NONE }; /* by an earlier try */
+	if (e->tries > 1)
+		out = of_a_repetition(&out);
 	memcpy(e->text, out.text, sizeof(e->text));
 	link_send_finish(e, out.code);
 	if (s->is_broken)
