@@ -60,7 +60,8 @@ CX_NODISCARD enum cx_err cx_runtime_spawn(struct cx_runtime *rt,
 CX_NODISCARD enum cx_err cx_runtime_start(struct cx_runtime *rt);
 
 /* Stop the runtime: each live actor's stop runs on its home, then the threads end.  THREAD actors stop
- * last.  Who was spawned before cx_runtime_start is started before he is stopped, however early this comes.
+ * last.  Who was spawned before cx_runtime_start is started before he is stopped, however early this comes (but not
+ * CX_PLACE_ANY: those may not have run at all).
  * A runtime that never started, or has stopped, stays as it is; it cannot start again.
  * Thread: main.  Blocks: until all threads ended. */
 void cx_runtime_stop(struct cx_runtime *rt);

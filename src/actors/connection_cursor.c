@@ -187,6 +187,8 @@ static void begin_anew(struct cx_ctx *ctx, struct cursor *cur)
 	while (cur->pushes != NULL)
 		free_held_push(take_held_push(cur));
 	*cur = (struct cursor){ .shown = cur->shown,
+		                .passed_from = cur->passed_from,
+		                .passed_upto = cur->passed_upto,
 		                .window = cur->window,
 		                .looked_ms = cur->looked_ms };
 }
@@ -213,6 +215,19 @@ void cursor_on_look(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		cursor_read_on(ctx, c);
 }
 
+/* inv. 5.  False: this client has it. */
+static bool is_new_message(struct cursor *cur, uint64_t id)
+{
+	if (id > cur->shown) {
+		cur->shown = id;
+		return true;
+	}
+	if (id <= cur->passed_from || id > cur->passed_upto)
+		return false;
+	cur->passed_from = id;
+	return true;
+}
+
 static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, uint8_t kind,
                        struct cx_buf *buf, uint32_t offset, uint32_t len)
 {
@@ -221,11 +236,8 @@ static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, ui
 
 	if (id > cur->sent)
 		cur->sent = id;
-	if (kind == RECORD_MESSAGE) {
-		if (id <= cur->shown)
-			return; /* inv. 5 */
-		cur->shown = id;
-	}
+	if (kind == RECORD_MESSAGE && !is_new_message(cur, id))
+		return;
 	err = ws_send(ctx, c->ws, buf, offset, len, WS_INBOX);
 	(void)err; /* the socket is gone: WS_CLOSED is on its way */
 	cur->window -= len;
@@ -247,6 +259,19 @@ static bool is_late_receipt(const struct connection *c, uint64_t id, uint8_t kin
 
 	return c->relay->receipts_apart && kind == RECORD_RECEIPT && id > cur->floor &&
 	       (id <= cur->read_after || id > cur->read_upto);
+}
+
+/* Up to there is nothing more.  What is read again after a loss says nothing of before it. */
+static void jump_to(struct cursor *cur, uint64_t next)
+{
+	if (next <= cur->sent)
+		return;
+	if (cur->sent >= cur->shown) {
+		if (cur->sent != cur->passed_upto)
+			cur->passed_from = cur->sent;
+		cur->passed_upto = next;
+	}
+	cur->sent = next;
 }
 
 static void note_read(struct cursor *cur, uint64_t after, uint64_t upto)
@@ -326,8 +351,7 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 		connection_tick_in(ctx, c, RETRY_MS);
 		return;
 	}
-	if (m->next > cur->sent)
-		cur->sent = m->next;
+	jump_to(cur, m->next);
 	note_read(cur, cur->reading_from, m->next);
 	if (cur->reading_from <= cur->floor && m->next > cur->floor) {
 		cur->floor = m->next;

@@ -36,11 +36,14 @@ enum connection_phase {
  *    push came afterwards.  (An entry gets the highest id of its inbox: where was read comes none.)
  * 5. A Redis that has lost data gives out ids anew, but a message keeps its own (its place in the log).
  *    So all is read from the beginning, receipts come as new ones, and messages up to `shown` are passed
- *    over: this client has them.  Not those up to `sent`: an inbox that was just emptied is read to its end,
- *    as if what had waited there were acknowledged, before anybody knows of the loss. */
+ *    over: this client has them.  But not those up to `sent`, nor where it jumped last: an inbox that was just
+ *    emptied is read to its end, as if what had waited there were acknowledged, before anybody knows of the
+ *    loss, and a push from before may then be written. */
 struct cursor {
 	uint64_t sent;
 	uint64_t shown; /* the last message that was written; `sent` may be beyond it */
+	uint64_t passed_from,
+		passed_upto; /* between these `sent` jumped: nothing was there to show */
 	uint64_t floor;
 	uint64_t reading_from;
 	uint64_t read_after, read_upto; /* reads brought all that is between these */

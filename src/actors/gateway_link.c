@@ -334,8 +334,9 @@ static enum verdict verdict_of(enum grpc_status status)
 	}
 }
 
-/* Of one that was tried before: the limit is asked before anybody looks which messages there were, so an
- * earlier try may have been accepted (protocol.md 2, promise 9). */
+/* Of one that was tried before: the limit is asked before anybody looks which messages there were, and an
+ * inbox may be full of what the worker has not yet told others.  So an earlier try may have been accepted
+ * (protocol.md 2, promises 7 and 9). */
 static struct submission_outcome of_a_repetition(const struct submission_outcome *out)
 {
 	switch (out->code) {
@@ -344,6 +345,7 @@ static struct submission_outcome of_a_repetition(const struct submission_outcome
 	case ERROR_RATE_LIMIT_WARNING:
 	case ERROR_RATE_LIMIT_BLOCKED:
 	case ERROR_USER_BLOCKED:
+	case ERROR_INBOX_FULL:
 		return (struct submission_outcome){ .code = ERROR_KAFKA_FAILURE };
 	default:
 		return *out;

@@ -147,7 +147,9 @@ static inline struct handled run_messages(struct cx_worker *w, struct cx__actor 
 
 	if (__builtin_expect(a->control_head != NULL, 0))
 		control = run_control(w, a);
-	if (a->mail_head != NULL && !a->ending && a->status != CX__DOWN)
+	/* control that was drained in this turn was sent before what was drained with it: it goes first */
+	if (a->control_head == NULL && a->mail_head != NULL && !a->ending &&
+	    a->status != CX__DOWN)
 		mail = run_mail(w, a, kind);
 	mail.shared += control.shared;
 	mail.local += control.local;

@@ -333,14 +333,14 @@ void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a)
 /* ---- the thread ---- */
 
 /* A stop that comes at once does not overtake the start of who was booted: an adapter's stop gives back what
- * its set-up took. */
+ * its set-up took.  A slot's first tenant has generation 3, so whoever came later does not hold up the end. */
 static bool has_booted(const struct cx_worker *w)
 {
 	for (uint32_t slot = 0; slot < w->rt->boot_slots; slot++) {
 		const struct cx__actor *a = cx__actor_at(w->rt, slot);
 
 		if (a->home == w->index && !a->any && a->state == NULL &&
-		    atomic_load_explicit(&a->gen, memory_order_relaxed) % 2 != 0)
+		    atomic_load_explicit(&a->gen, memory_order_relaxed) == 3)
 			return false; /* START makes the state */
 	}
 	return true;

@@ -387,6 +387,27 @@ Test(connection, after_a_loss_what_was_passed_over_unseen_is_shown)
 	cr_assert_eq(count_got(ws, WS_SEND), 3);
 }
 
+/* And a push of before the loss came behind that read. */
+Test(connection, after_a_loss_what_was_passed_over_is_shown_though_a_later_one_was)
+{
+	log_in();
+	relay.receipts_apart = true;
+	reads_up_to(10);
+	push_entry(12, 10);
+	push_entry(18, 16);
+	push_entry(20, 18);
+	reads_up_to(18);
+	cr_assert_eq(count_got(ws, WS_SEND), 2, "12 and 20");
+	for (int i = 0; i < 2; i++) { /* lost again */
+		read_anew();
+		reads_up_to(0);
+		push_entry(12, 0);
+		push_entry(18, 12);
+		push_entry(20, 18);
+		cr_assert_eq(count_got(ws, WS_SEND), 3, "18, once");
+	}
+}
+
 Test(connection, after_a_loss_what_was_on_its_way_counts_for_nothing)
 {
 	const struct got *before;

@@ -264,24 +264,25 @@ Test(gateway_link, a_duplicate_in_answer_to_a_second_try_is_a_success)
 }
 
 /* What was accepted must not be called refused. */
-Test(gateway_link, over_the_limit_in_answer_to_a_second_try_says_that_nobody_knows)
+Test(gateway_link, refused_in_answer_to_a_second_try_says_that_nobody_knows)
 {
 	static const enum error_code codes[] = { ERROR_RATE_LIMIT_WARNING,
-		                                 ERROR_RATE_LIMIT_BLOCKED, ERROR_USER_BLOCKED };
-	struct got *g[3];
+		                                 ERROR_RATE_LIMIT_BLOCKED, ERROR_USER_BLOCKED,
+		                                 ERROR_INBOX_FULL };
+	struct got *g[4];
 
-	submit(1, 3);
-	calls(g, 1, 3);
-	for (int i = 0; i < 3; i++)
+	submit(1, 4);
+	calls(g, 1, 4);
+	for (int i = 0; i < 4; i++)
 		ends(g[i], GRPC_UNAVAILABLE);
 	skip_ms(21);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		says(call_of(i + 1), codes[i], "Slow down!");
 		outcome(i + 1, ERROR_KAFKA_FAILURE);
 	}
-	submit(4, 1);
-	says(call_of(4), ERROR_USER_BLOCKED, NULL);
-	outcome(4, ERROR_USER_BLOCKED);
+	submit(5, 1);
+	says(call_of(5), ERROR_USER_BLOCKED, NULL);
+	outcome(5, ERROR_USER_BLOCKED);
 }
 
 Test(gateway_link, the_pause_doubles_to_half_a_second_and_begins_anew_after_an_outcome)

@@ -280,6 +280,7 @@ class User:
             try:
                 conn = await wsclient.dial(crowd.server.port, timeout=5)
                 session = Session(self, number, conn, role)
+                crowd.hist.add("connect", c=number)
                 conn.send("connect", {"sessionToken": self.account.token})
                 await asyncio.wait_for(session.answered.wait(), 15)
                 if session in self.sessions:

@@ -44,7 +44,7 @@ class StackChecker(checker.Checker):
         super().__init__()
         self.losses = []       # (at, time, since)
         self.logins = {}       # user -> time of his session
-        self.dialled = {}      # connection -> time of the session it names
+        self.named = {}        # connection -> time of the session it named
         self.acked_time = {}   # message key -> last acknowledgement
         self.recv_time = {}    # message key -> first sight
         self.excused = {}      # message key -> has come again, and may be acknowledged anew
@@ -80,12 +80,12 @@ class StackChecker(checker.Checker):
     def on_login(self, ev):
         self.logins[ev["u"]] = self.now
 
-    def on_dial(self, ev):
-        super().on_dial(ev)
-        self.dialled[ev["c"]] = self.logins[ev["u"]]  # not that of a login meanwhile
+    def on_connect(self, ev):
+        self.named[ev["c"]] = self.logins[self.conns[ev["c"]].user]
 
     def on_refused(self, ev):
-        made = self.dialled[ev["c"]]
+        user = self.conns[ev["c"]].user
+        made = self.named.get(ev["c"], self.logins[user])  # not that of a login meanwhile
         if any(since <= made < time + IN_FLIGHT_SECS for _, time, since in self.losses):
             self.excuses["session"] += ev["code"] not in checker.TRANSIENT
             return

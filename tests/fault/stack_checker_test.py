@@ -15,7 +15,8 @@ class StackStory(Story):
         return self.add("dial", c=c, u=u, role="main").add("open", c=c)
 
     def refused(self, c, u, code="sessionExpired"):
-        return self.add("dial", c=c, u=u, role="main").add("refused", c=c, code=code)
+        self.add("dial", c=c, u=u, role="main").add("connect", c=c)
+        return self.add("refused", c=c, code=code)
 
     def outage(self, sends=60, answer=0.1, refuse=(), lose=0):
         self.add("fault", what="postgres_stop", phase="begin").wait(4)
@@ -68,8 +69,8 @@ def good_login_after_loss():
 
 
 def good_login_beside_a_refusal():
-    s = base().loss().wait(9).add("dial", c=3, u=A, role="main").add("login", u=A)
-    return s.add("refused", c=3, code="sessionExpired").reopen(4, A)
+    s = base().loss().wait(9).add("dial", c=3, u=A, role="main").add("connect", c=3)
+    return s.add("login", u=A).add("refused", c=3, code="sessionExpired").reopen(4, A)
 
 
 def good_accepted_again_after_loss():
@@ -155,6 +156,11 @@ def bad_session_after_login():
     return base().loss().wait(9).add("login", u=A).refused(3, A)
 
 
+def bad_session_named_after_login():
+    s = base().loss().wait(9).add("dial", c=3, u=A, role="main").add("login", u=A)
+    return s.add("connect", c=3).add("refused", c=3, code="sessionExpired")
+
+
 def bad_session_before_tail():
     s = base().wait(9)
     return s.loss(s.time - 1).refused(3, A)
@@ -219,6 +225,7 @@ BAD = {
     bad_twice_after_loss: "twice", bad_acknowledged_long_after: "again",
     bad_lost_in_redis: "lost", bad_never_delivered_after_loss: "not_delivered",
     bad_session_without_loss: "session", bad_session_after_login: "session",
+    bad_session_named_after_login: "session",
     bad_session_before_tail: "session", bad_accepted_twice_long_after: "accepted_twice",
     bad_accepted_twice_long_after_freeze: "accepted_twice",
     bad_accepted_twice_after_server_froze: "accepted_twice", bad_order_unanswered: "order",
