@@ -356,6 +356,7 @@ static void fixture_start(void)
 	listen_to_all();
 	for (uint32_t i = 0; i < INSTANCES; i++)
 		start_instance(i);
+	redis("PING"); /* answered behind the greeting: from now on another Redis is noticed */
 }
 
 static void fixture_end(void)
