@@ -334,8 +334,8 @@ static enum verdict verdict_of(enum grpc_status status)
 	}
 }
 
-/* Of one that was tried before: the limit is asked before anybody looks which messages there were, and an
- * inbox may be full of what the worker has not yet told others.  So an earlier try may have been accepted
+/* Of one that was tried before.  A limit is asked before anybody looks which messages there were, and with
+ * a worker that is behind, a quota before that can be seen.  So an earlier try may have been accepted
  * (protocol.md 2, promises 7 and 9). */
 static struct submission_outcome of_a_repetition(const struct submission_outcome *out)
 {

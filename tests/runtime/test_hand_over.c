@@ -9,7 +9,7 @@
 
 #include <cx/log.h>
 
-enum { BEGIN = CX_MSG_USER, NUMBER, LAST };
+enum { BEGIN = CX_MSG_USER, NUMBER, LAST, TIME };
 
 #define COUNT 10
 #define BATCH 4
@@ -33,26 +33,40 @@ static enum cx_err send(struct cx_ctx *ctx, struct cx_ref to, uint32_t type, int
 	return cx_send(ctx, to, &m->hdr);
 }
 
-/* Runs the two types on one worker, with BEGIN for the sender, until is_done. */
-static void play(const struct cx_actor_type *sender_type,
-                 const struct cx_actor_type *receiver_type)
+static struct cx_runtime *workers(unsigned count)
 {
-	const struct cx_runtime_conf conf = { .workers = 1 };
-	const struct timespec ms = { .tv_nsec = 1000000 };
+	const struct cx_runtime_conf conf = { .workers = count };
 	struct cx_runtime *rt = NULL;
-	struct cx_ref sender;
 
 	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
 	cr_assert_eq(cx_runtime_new(&conf, &rt), CX_OK);
-	cr_assert_eq(cx_runtime_spawn(rt, receiver_type, NULL, 0, &receiver), CX_OK);
-	cr_assert_eq(cx_runtime_spawn(rt, sender_type, NULL, 0, &sender), CX_OK);
-	cr_assert_eq(cx_runtime_start(rt), CX_OK);
-	cr_assert_eq(cx_post(rt, sender, cx_post_new(BEGIN, sizeof(struct cx_msg))), CX_OK);
+	return rt;
+}
+
+/* When is_done. */
+static void finish(struct cx_runtime *rt)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+
 	for (int i = 0; i < 20000 && atomic_load(&is_done) == 0; i++)
 		nanosleep(&ms, NULL);
 	cr_assert(atomic_load(&is_done));
 	cx_runtime_stop(rt);
 	cx_runtime_free(rt);
+}
+
+/* Runs the two types on one worker, with BEGIN for the sender, until is_done. */
+static void play(const struct cx_actor_type *sender_type,
+                 const struct cx_actor_type *receiver_type)
+{
+	struct cx_runtime *rt = workers(1);
+	struct cx_ref sender;
+
+	cr_assert_eq(cx_runtime_spawn(rt, receiver_type, NULL, 0, &receiver), CX_OK);
+	cr_assert_eq(cx_runtime_spawn(rt, sender_type, NULL, 0, &sender), CX_OK);
+	cr_assert_eq(cx_runtime_start(rt), CX_OK);
+	cr_assert_eq(cx_post(rt, sender, cx_post_new(BEGIN, sizeof(struct cx_msg))), CX_OK);
+	finish(rt);
 }
 
 /* ---- order ---- */
@@ -162,13 +176,9 @@ Test(hand_over, what_led_to_a_message_of_this_worker_comes_before_it)
 		                             .mailbox_cap = 4,
 		                             .handlers = note_handlers,
 		                             .handler_count = 1 };
-	const struct cx_runtime_conf conf = { .workers = 2 };
-	const struct timespec ms = { .tv_nsec = 1000000 };
-	struct cx_runtime *rt = NULL;
+	struct cx_runtime *rt = workers(2);
 	struct cx_ref senders[2];
 
-	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
-	cr_assert_eq(cx_runtime_new(&conf, &rt), CX_OK);
 	cr_assert_eq(cx_runtime_spawn(rt, &notes, NULL, 1, &receiver), CX_OK);
 	cr_assert_eq(cx_runtime_spawn(rt, &first, NULL, 0, &senders[0]), CX_OK);
 	cr_assert_eq(cx_runtime_spawn(rt, &middle, NULL, 1, &senders[1]), CX_OK);
@@ -176,14 +186,101 @@ Test(hand_over, what_led_to_a_message_of_this_worker_comes_before_it)
 	for (int i = 0; i < 2; i++)
 		cr_assert_eq(cx_post(rt, senders[i], cx_post_new(BEGIN, sizeof(struct cx_msg))),
 		             CX_OK);
-	for (int i = 0; i < 20000 && atomic_load(&is_done) == 0; i++)
-		nanosleep(&ms, NULL);
-	cx_runtime_stop(rt);
-	cx_runtime_free(rt);
+	finish(rt);
 	cr_assert_eq(seen_count, 3);
 	cr_assert_eq(seen[0], 1, "%d came first", seen[0]);
 	cr_assert_eq(seen[1], 2);
 	cr_assert_eq(seen[2], LATE);
+}
+
+/* ---- control and mail that came during a turn ---- */
+
+static _Atomic int timer_runs, both_sent;
+static enum cx_err down_reason;
+
+struct timed {
+	struct cx_timer timer;
+};
+
+static enum cx_err arm_at_start(struct cx_ctx *ctx, void *state, const void *conf)
+{
+	(void)conf;
+	cx_timer_arm(ctx, &((struct timed *)state)->timer, 1, TIME);
+	return CX_OK;
+}
+
+/* Control itself; what it sends to itself makes the runtime look at the stacks in this turn. */
+static void send_to_myself_when_both_are_sent(struct cx_ctx *ctx, void *state,
+                                              const struct cx_msg *msg)
+{
+	(void)state;
+	(void)msg;
+	atomic_store(&timer_runs, 1);
+	while (atomic_load(&both_sent) == 0)
+		;
+	cr_assert_eq(send(ctx, cx_self(ctx), NUMBER, 1), CX_OK);
+}
+
+static void stop_now(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)state;
+	(void)msg;
+	cx_stop(ctx);
+}
+
+static void watch_then_end(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)state;
+	(void)msg;
+	while (atomic_load(&timer_runs) == 0)
+		;
+	cx_watch(ctx, receiver);
+	cr_assert_eq(send(ctx, receiver, LAST, 0), CX_OK);
+	atomic_store(&both_sent, 1);
+}
+
+static void note_down(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	(void)ctx;
+	(void)state;
+	down_reason = CX_MSG_AS(struct cx_msg_down, msg)->reason;
+	atomic_store(&is_done, 1);
+}
+
+static const struct cx_handler watched_handlers[] = {
+	CX_ON(TIME, struct cx_msg_timer, send_to_myself_when_both_are_sent),
+	CX_ON(NUMBER, struct number, stop_now),
+	CX_ON(LAST, struct number, stop_now),
+};
+static const struct cx_handler watcher_handlers[] = {
+	CX_ON(BEGIN, struct cx_msg, watch_then_end),
+	CX_ON(CX_MSG_DOWN, struct cx_msg_down, note_down),
+};
+
+/* Else the watch finds nobody, and says CX_EGONE of one who ended in order. */
+Test(hand_over, control_that_came_during_a_turn_goes_before_the_mail_sent_after_it)
+{
+	const struct cx_actor_type watched = { .name = "watched",
+		                               .placement = CX_PLACE_IO,
+		                               .mailbox_cap = 4,
+		                               .state_size = sizeof(struct timed),
+		                               .start = arm_at_start,
+		                               .handlers = watched_handlers,
+		                               .handler_count = 3 };
+	const struct cx_actor_type watcher = { .name = "watcher",
+		                               .placement = CX_PLACE_IO,
+		                               .mailbox_cap = 4,
+		                               .handlers = watcher_handlers,
+		                               .handler_count = 2 };
+	struct cx_runtime *rt = workers(2);
+	struct cx_ref ref;
+
+	cr_assert_eq(cx_runtime_spawn(rt, &watched, NULL, 0, &receiver), CX_OK);
+	cr_assert_eq(cx_runtime_spawn(rt, &watcher, NULL, 1, &ref), CX_OK);
+	cr_assert_eq(cx_runtime_start(rt), CX_OK);
+	cr_assert_eq(cx_post(rt, ref, cx_post_new(BEGIN, sizeof(struct cx_msg))), CX_OK);
+	finish(rt);
+	cr_assert_eq(down_reason, CX_OK, "%s", cx_err_name(down_reason));
 }
 
 /* ---- limit ---- */

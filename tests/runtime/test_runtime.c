@@ -429,6 +429,33 @@ Test(runtime, who_was_spawned_before_the_start_is_started_though_the_stop_comes_
 	cr_assert_eq(seen[12], 21);
 }
 
+static enum cx_err spawn_an_heir(struct cx_ctx *ctx, void *state, const void *conf);
+
+static const struct cx_actor_type ancestor = {
+	.name = "ancestor", .placement = CX_PLACE_IO, .mailbox_cap = 4, .start = spawn_an_heir
+};
+
+/* So one START always waits, in a slot that somebody booted had. */
+static enum cx_err spawn_an_heir(struct cx_ctx *ctx, void *state, const void *conf)
+{
+	struct cx_ref heir;
+
+	(void)state;
+	(void)conf;
+	cx_stop(ctx);
+	return cx_spawn(ctx, &ancestor, NULL, 0, &heir);
+}
+
+Test(runtime, who_is_spawned_later_does_not_hold_up_the_stop, .timeout = 30)
+{
+	struct cx_runtime *rt = start_runtime(1);
+
+	spawn(rt, &ancestor, 0);
+	cr_assert_eq(cx_runtime_start(rt), CX_OK);
+	sleep_ms(20);
+	end_runtime(rt);
+}
+
 Test(runtime, refuses_a_conf_that_cannot_be, .timeout = 5)
 {
 	const struct cx_runtime_conf conf = { .workers = 65 };
