@@ -131,16 +131,34 @@ static void take_kicked(struct cx_ctx *ctx, const struct instance *in, struct wi
 }
 
 /* Of one life once: each hub reads anew for all who are there. */
+static void begin_life(struct cx_ctx *ctx, struct instance *in, const struct uuid *life)
+{
+	if (uuid_equal(life, &in->life))
+		return;
+	in->life = *life;
+	count(&figures.lost, hub_redis_lost(ctx, in->relay) != CX_OK);
+}
+
 static void take_lost(struct cx_ctx *ctx, struct instance *in, struct wire_slice bytes)
 {
 	struct push_lost lost;
 	size_t at = 0;
 
-	while (push_next_lost(bytes, &at, &lost)) {
-		if (uuid_equal(&lost.life, &in->life))
-			continue;
-		in->life = lost.life;
-		count(&figures.lost, hub_redis_lost(ctx, in->relay) != CX_OK);
+	while (push_next_lost(bytes, &at, &lost))
+		begin_life(ctx, in, &lost.life);
+}
+
+/* With each heartbeat, for when PUSH_LOST was not heard.  The first of this process is where it began. */
+static void take_life(struct cx_ctx *ctx, struct instance *in, struct wire_slice bytes)
+{
+	static const struct uuid none;
+	struct push_lost now;
+	size_t at = 0;
+
+	while (push_next_life(bytes, &at, &now)) {
+		if (uuid_equal(&in->life, &none))
+			in->life = now.life;
+		begin_life(ctx, in, &now.life);
 	}
 }
 
@@ -173,6 +191,9 @@ static void on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		break;
 	case PUSH_LOST:
 		take_lost(ctx, in, bytes);
+		break;
+	case PUSH_LIFE:
+		take_life(ctx, in, bytes);
 		break;
 	default:
 		count(&figures.malformed, 1);

@@ -100,11 +100,11 @@ size_t stack_key_instance(char *out, const char *prefix, uint64_t instance)
 	return end_instance(&n, instance);
 }
 
-size_t stack_key_epoch(char *out, const char *prefix)
+size_t stack_key_life(char *out, const char *prefix)
 {
 	struct name n = begin(out, prefix);
 
-	PUT_LITERAL(&n, "epoch");
+	PUT_LITERAL(&n, "life");
 	return end(&n);
 }
 

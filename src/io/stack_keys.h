@@ -24,8 +24,8 @@ size_t stack_key_flight(char *out, const char *prefix, const struct uuid *user);
 /* "<prefix>outbox:<16 hex>", "<prefix>instance:<16 hex>". */
 size_t stack_key_outbox(char *out, const char *prefix, uint64_t instance);
 size_t stack_key_instance(char *out, const char *prefix, uint64_t instance);
-/* "<prefix>epoch". */
-size_t stack_key_epoch(char *out, const char *prefix);
+/* "<prefix>life": which life of Redis this is; missing, it was emptied. */
+size_t stack_key_life(char *out, const char *prefix);
 
 /* Which message: SHA-256(sender bytes || message id bytes). */
 struct stack_seen {

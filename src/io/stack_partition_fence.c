@@ -37,12 +37,6 @@ size_t stack_fence_key(char *out, const struct stack_partition *s, const struct 
 	                        p->number);
 }
 
-/* "<prefix>life": which life of Redis this is; missing, it was emptied. */
-static size_t stack_life_key(char *out, const struct stack_partition *s)
-{
-	return (size_t)snprintf(out, STACK_KEY_MAX, "%slife", s->settings->prefix);
-}
-
 void stack_fence_text(char out[STACK_FENCE_MAX], const struct stack_partition *s,
                       const struct stack_part *p, int64_t next_offset, int64_t wall_ms)
 {
@@ -96,7 +90,7 @@ static void begin_life(struct cx_ctx *ctx, struct stack_partition *s)
 		REDIS_TEXT("EVAL"),
 		{ tell_life, sizeof(tell_life) - 1 },
 		REDIS_TEXT("1"),
-		{ key, stack_life_key(key, s) },
+		{ key, stack_key_life(key, s->settings->prefix) },
 		{ lost.life.b, sizeof(lost.life.b) },
 		{ servers, 0 },
 		{ workers, 0 },
@@ -173,7 +167,7 @@ void stack_part_look(struct cx_ctx *ctx, struct stack_partition *s, struct stack
 		{ key, len },
 		{ begin,
 		  (size_t)snprintf(begin, sizeof(begin), "%sbegin", s->settings->prefix) },
-		{ life, stack_life_key(life, s) },
+		{ life, stack_key_life(life, s->settings->prefix) },
 	};
 
 	p->is_doubted = false;

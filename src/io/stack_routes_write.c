@@ -261,6 +261,30 @@ static int64_t dead_ms(const struct stack_routes *r)
 	return inbox_ttl_ms(r);
 }
 
+/* KEYS: life.  ARGV: our own channel, the head of PUSH_LIFE.  Redis says to us which life it is in. */
+static const char say_life[] =
+	"local life = redis.call('GET', KEYS[1])\n"
+	"if life then redis.call('PUBLISH', ARGV[1], ARGV[2] .. life) end return 1";
+
+static void add_life(struct stack_routes *r)
+{
+	const struct stack_routes_settings *s = r->conf.settings;
+	const struct push_lost none = { { { 0 } } };
+	char key[STACK_KEY_MAX], channel[PUSH_CHANNEL_MAX];
+	uint8_t payload[PUSH_LIFE_LEN(1)];
+	const size_t key_len = stack_key_life(key, s->prefix);
+	const size_t channel_len =
+		push_channel_instance(channel, sizeof(channel), s->channel_prefix, s->instance);
+	const struct redis_arg argv[] = {
+		REDIS_TEXT("EVAL"),       { say_life, sizeof(say_life) - 1 },
+		REDIS_TEXT("1"),          { key, key_len },
+		{ channel, channel_len }, { payload, PUSH_HEAD_LEN }
+	};
+
+	push_write_life(payload, &none, 1);
+	redis_batch_add(&r->batch, argv, CX_COUNTOF(argv));
+}
+
 void routes_add_registry(struct cx_ctx *ctx, struct stack_routes *r)
 {
 	const struct stack_routes_settings *s = r->conf.settings;
@@ -298,4 +322,5 @@ void routes_add_registry(struct cx_ctx *ctx, struct stack_routes *r)
 	redis_batch_add(&r->batch, expire, 3);
 	redis_batch_add(&r->batch, set, 5);
 	redis_batch_add(&r->batch, outbox_expire, 3);
+	add_life(r);
 }

@@ -15,6 +15,7 @@ static const uint8_t item_size[PUSH_KINDS] = {
 	[PUSH_USER_GONE] = PUSH_USER_GONE_SIZE,
 	[PUSH_LOST] = PUSH_LOST_SIZE,
 	[PUSH_KICKED] = PUSH_KICK_SESSION_SIZE,
+	[PUSH_LIFE] = PUSH_LOST_SIZE,
 };
 
 static void put_le(uint8_t *at, uint64_t value, size_t width)
@@ -120,12 +121,23 @@ size_t push_write_user_gone(uint8_t *out, const struct push_user_gone *items, ui
 	return PUSH_USER_GONE_LEN(n);
 }
 
-size_t push_write_lost(uint8_t *out, const struct push_lost *items, uint32_t n)
+static size_t write_lives(uint8_t *out, enum push_kind kind, const struct push_lost *items,
+                          uint32_t n)
 {
-	begin(out, PUSH_LOST);
+	begin(out, kind);
 	for (uint32_t i = 0; i < n; i++)
 		put_user(out + PUSH_LOST_LEN(i), &items[i].life);
 	return PUSH_LOST_LEN(n);
+}
+
+size_t push_write_lost(uint8_t *out, const struct push_lost *items, uint32_t n)
+{
+	return write_lives(out, PUSH_LOST, items, n);
+}
+
+size_t push_write_life(uint8_t *out, const struct push_lost *items, uint32_t n)
+{
+	return write_lives(out, PUSH_LIFE, items, n);
 }
 
 /* The next item of a payload of this kind, or NULL. */
@@ -233,14 +245,25 @@ bool push_next_user_gone(struct wire_slice bytes, size_t *at, struct push_user_g
 	return true;
 }
 
-bool push_next_lost(struct wire_slice bytes, size_t *at, struct push_lost *out)
+static bool next_life(struct wire_slice bytes, size_t *at, enum push_kind kind,
+                      struct push_lost *out)
 {
-	const uint8_t *item = next_item(bytes, at, PUSH_LOST);
+	const uint8_t *item = next_item(bytes, at, kind);
 
 	if (item == NULL)
 		return false;
 	get_user(item, &out->life);
 	return true;
+}
+
+bool push_next_lost(struct wire_slice bytes, size_t *at, struct push_lost *out)
+{
+	return next_life(bytes, at, PUSH_LOST, out);
+}
+
+bool push_next_life(struct wire_slice bytes, size_t *at, struct push_lost *out)
+{
+	return next_life(bytes, at, PUSH_LIFE, out);
 }
 
 /* ---- entries ---- */
@@ -299,7 +322,8 @@ static bool is_whole(struct wire_slice bytes, enum push_kind kind)
 		break;
 	case PUSH_LOOK:
 	case PUSH_USER_GONE:
-	case PUSH_LOST: /* any 16 bytes are a user, or a life */
+	case PUSH_LOST:
+	case PUSH_LIFE: /* any 16 bytes are a user, or a life */
 		return (bytes.len - PUSH_HEAD_LEN) % item_size[kind] == 0;
 	default:
 		return false;

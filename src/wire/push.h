@@ -26,6 +26,7 @@ enum push_kind {
 	PUSH_USER_GONE,
 	PUSH_LOST,
 	PUSH_KICKED,
+	PUSH_LIFE,
 	PUSH_KINDS,
 };
 
@@ -60,6 +61,7 @@ struct push_user_gone { /* the account was deleted */
 struct push_lost { /* Redis was emptied; what begins now is of this life of it */
 	struct uuid life;
 };
+/* PUSH_LIFE, a server's to itself: the life that Redis is in. */
 
 #define PUSH_LOOK_SIZE 16
 #define PUSH_KICK_CONNECTION_SIZE 24
@@ -77,6 +79,7 @@ struct push_lost { /* Redis was emptied; what begins now is of this life of it *
 #define PUSH_ROUTE_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_ROUTE_SIZE)
 #define PUSH_USER_GONE_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_USER_GONE_SIZE)
 #define PUSH_LOST_LEN(n) (PUSH_HEAD_LEN + (size_t)(n)*PUSH_LOST_SIZE)
+#define PUSH_LIFE_LEN(n) PUSH_LOST_LEN(n)
 
 /* Writes the head of PUSH_ENTRIES; records (record_write, each with record_size bytes) follow at
  * out + the result.  out is 8-aligned. */
@@ -91,6 +94,7 @@ size_t push_write_kicked(uint8_t *out, const struct push_kick_session *items, ui
 size_t push_write_route(uint8_t *out, const struct push_route *items, uint32_t n);
 size_t push_write_user_gone(uint8_t *out, const struct push_user_gone *items, uint32_t n);
 size_t push_write_lost(uint8_t *out, const struct push_lost *items, uint32_t n);
+size_t push_write_life(uint8_t *out, const struct push_lost *items, uint32_t n);
 
 /* The payload's kind, or PUSH_NONE when any of it is not as it must be: an unknown kind, no item,
  * bytes left over, a value out of its range, a record that is not whole or neither MESSAGE nor
@@ -112,6 +116,7 @@ WIRE_NODISCARD bool push_next_route(struct wire_slice bytes, size_t *at,
 WIRE_NODISCARD bool push_next_user_gone(struct wire_slice bytes, size_t *at,
                                         struct push_user_gone *out);
 WIRE_NODISCARD bool push_next_lost(struct wire_slice bytes, size_t *at, struct push_lost *out);
+WIRE_NODISCARD bool push_next_life(struct wire_slice bytes, size_t *at, struct push_lost *out);
 
 /* "<prefix>:instance:<16 hex>", with a NUL.  Returns the length without the NUL, as snprintf. */
 size_t push_channel_instance(char *out, size_t room, const char *prefix, uint64_t instance);

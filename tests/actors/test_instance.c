@@ -213,6 +213,36 @@ Test(instance, that_redis_was_emptied_is_told_to_all_hubs_once_a_life)
 	cr_assert_eq(told_of_loss(), 4);
 }
 
+static void life_is(uint8_t life)
+{
+	const struct push_lost now = { { { life } } };
+	uint8_t bytes[PUSH_LIFE_LEN(1)];
+
+	arrives(bytes, push_write_life(bytes, &now, 1));
+}
+
+Test(instance, a_heartbeat_tells_of_a_loss_that_was_not_heard)
+{
+	life_is(1);
+	life_is(1);
+	cr_assert_eq(told_of_loss(), 0, "where we began");
+	life_is(2);
+	life_is(2);
+	cr_assert_eq(told_of_loss(), 2);
+}
+
+Test(instance, a_heartbeat_tells_nothing_new_of_a_loss_that_was_heard)
+{
+	const struct push_lost lost = { { { 2 } } };
+	uint8_t bytes[PUSH_LOST_LEN(1)];
+
+	life_is(1);
+	arrives(bytes, push_write_lost(bytes, &lost, 1));
+	cr_assert_eq(told_of_loss(), 2);
+	life_is(2);
+	cr_assert_eq(told_of_loss(), 2);
+}
+
 Test(instance, after_each_subscription_all_look)
 {
 	for (uint64_t times = 1; times <= 2; times++) {

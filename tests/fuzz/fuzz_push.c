@@ -53,6 +53,7 @@ static size_t walk_others(struct wire_slice bytes, size_t *at, enum push_kind ki
 	}
 	while (kind == PUSH_LOOK   ? push_next_look(bytes, at, &look)
 	       : kind == PUSH_LOST ? push_next_lost(bytes, at, &lost)
+	       : kind == PUSH_LIFE ? push_next_life(bytes, at, &lost)
 	                           : push_next_user_gone(bytes, at, &gone))
 		n++;
 	return n;

@@ -27,8 +27,8 @@ Test(stack_keys, names_are_those_of_the_document)
 	check(stack_key_outbox(key, P, 0x1f), key, P "outbox:000000000000001f");
 	check(stack_key_instance(key, P, UINT64_C(0xfedcba9876543210)), key,
 	      P "instance:fedcba9876543210");
-	check(stack_key_epoch(key, P), key, P "epoch");
-	check(stack_key_epoch(key, ""), key, "epoch");
+	check(stack_key_life(key, P), key, P "life");
+	check(stack_key_life(key, ""), key, "life");
 }
 
 /* SHA-256 of the 32 bytes of sender and id, computed with sha256sum. */

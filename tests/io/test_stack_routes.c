@@ -209,6 +209,38 @@ Test(stack_routes, a_heartbeat_renews_what_is_here_and_the_registry)
 	cr_assert_eq(count_heard(REDIS_PUSH, AT_WORKERS), 0, "a renewal is no news");
 }
 
+/* The next life that is told to the first instance, since there is one. */
+static uint8_t told_life(void)
+{
+	const struct heard *h = take_heard(REDIS_PUSH, AT_A);
+	struct push_lost now;
+	size_t at = 0;
+
+	cr_assert_eq(push_kind_of(wire_slice(h->bytes, h->len)), PUSH_LIFE);
+	cr_assert(push_next_life(wire_slice(h->bytes, h->len), &at, &now));
+	cr_assert_eq(at, h->len);
+	for (size_t i = 1; i < sizeof(now.life.b); i++)
+		cr_assert_eq(now.life.b[i], now.life.b[0]);
+	return now.life.b[0];
+}
+
+Test(stack_routes, each_heartbeat_says_to_this_instance_in_which_life_redis_is)
+{
+	settings[0].heartbeat_ms = 100;
+	fixture_start();
+	usleep(300000);
+	cr_assert_eq(count_heard(REDIS_PUSH, AT_A), 0, "no life, nothing to say");
+	redis("SET q:life aaaaaaaaaaaaaaaa");
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(told_life(), 'a');
+	redis("FLUSHALL");
+	redis("SET q:life bbbbbbbbbbbbbbbb");
+	while (told_life() == 'a') /* was on its way */
+		;
+	cr_assert_eq(told_life(), 'b');
+	cr_assert_eq(count_heard(REDIS_PUSH, AT_SERVERS), 0, "the others hear nothing of it");
+}
+
 /* All servers may be gone for a weekend: only by its name is an outbox found again. */
 Test(stack_routes, the_dead_are_remembered_as_long_as_a_message_lives)
 {

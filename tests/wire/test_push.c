@@ -70,6 +70,10 @@ static uint8_t *of_kind(enum push_kind kind, size_t *len)
 		*len = push_write_user_gone(out, gone, N);
 		cr_assert(*len == PUSH_USER_GONE_LEN(N));
 		break;
+	case PUSH_LIFE:
+		*len = push_write_life(out, lost, N);
+		cr_assert(*len == PUSH_LIFE_LEN(N));
+		break;
 	default:
 		*len = push_write_lost(out, lost, N);
 		cr_assert(*len == PUSH_LOST_LEN(N));
@@ -96,9 +100,10 @@ static enum push_kind kind_of_part(const uint8_t *bytes, size_t len)
 Test(push, every_kind_is_known_and_cut_anywhere_it_is_not_longer_than_whole_items)
 {
 	static const size_t size[PUSH_KINDS] = {
-		[PUSH_LOOK] = 16,  [PUSH_KICK_CONNECTION] = 24, [PUSH_KICK_SESSION] = 48,
-		[PUSH_ROUTE] = 32, [PUSH_USER_GONE] = 16,       [PUSH_LOST] = 16,
-		[PUSH_KICKED] = 48
+		[PUSH_LOOK] = 16,         [PUSH_KICK_CONNECTION] = 24,
+		[PUSH_KICK_SESSION] = 48, [PUSH_ROUTE] = 32,
+		[PUSH_USER_GONE] = 16,    [PUSH_LOST] = 16,
+		[PUSH_KICKED] = 48,       [PUSH_LIFE] = 16,
 	};
 
 	for (enum push_kind kind = PUSH_ENTRIES; kind < PUSH_KINDS; kind++) {
@@ -192,6 +197,12 @@ Test(push, items_come_back_as_they_were)
 	free(bytes);
 	bytes = of_kind(PUSH_LOST, &len);
 	for (i = 0, at = 0; push_next_lost(wire_slice(bytes, len), &at, &lost); i++)
+		cr_assert(lost.life.b[0] == i && lost.life.b[15] == 9);
+	cr_assert(i == N && at == len);
+	free(bytes);
+	bytes = of_kind(PUSH_LIFE, &len);
+	cr_assert(!push_next_lost(wire_slice(bytes, len), &(size_t){ 0 }, &lost));
+	for (i = 0, at = 0; push_next_life(wire_slice(bytes, len), &at, &lost); i++)
 		cr_assert(lost.life.b[0] == i && lost.life.b[15] == 9);
 	cr_assert(i == N && at == len);
 	free(bytes);
