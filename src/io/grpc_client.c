@@ -87,7 +87,10 @@ void grpc_call_link(struct grpc_client_conn *c, struct grpc_out_call *call)
 	if (call->next != NULL)
 		call->next->prev = call;
 	c->calls = call;
-	c->call_count++;
+	if (c->call_count++ == 0) { /* until now the peer owed nothing */
+		c->silent_from_ms = cx_now_ms(c->client->ctx);
+		c->is_pinged = false;
+	}
 	grpc_lane_join(c, call);
 }
 

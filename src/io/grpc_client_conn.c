@@ -144,7 +144,7 @@ static void on_conn_event(struct loop_watch *watch, unsigned events)
 	if ((events & LOOP_READABLE) || c->t.tls_wants_write) {
 		const enum grpc_io io = grpc_transport_read(&c->t, c->client->scratch);
 
-		c->heard_ms = cx_now_ms(c->client->ctx);
+		c->silent_from_ms = cx_now_ms(c->client->ctx);
 		if (io == GRPC_IO_END) {
 			fail(c, "the peer closed it");
 			return;
@@ -214,7 +214,6 @@ static void dial(struct grpc_client_conn *c)
 
 	set_state(c, GRPC_CONN_CONNECTING);
 	c->target = a->target;
-	c->heard_ms = cx_now_ms(g->ctx);
 	if (fd < 0) {
 		fail(c, "no socket left");
 		return;
@@ -327,7 +326,7 @@ void grpc_client_flush(struct grpc_client *g)
 
 static void look_at(struct grpc_client_conn *c, uint64_t now_ms)
 {
-	const uint64_t silent_ms = now_ms - c->heard_ms;
+	const uint64_t silent_ms = now_ms - c->silent_from_ms;
 
 	if ((c->state == GRPC_CONN_CONNECTING || c->state == GRPC_CONN_GREETING) &&
 	    now_ms - c->since_ms >= CONNECT_MS) {

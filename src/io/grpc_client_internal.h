@@ -75,10 +75,10 @@ struct grpc_client_conn {
 	struct grpc_transport t; /* first */
 	struct grpc_client *client;
 	struct grpc_out_call *calls;
-	struct cx_timer timer; /* WAITING */
-	uint64_t since_ms;     /* this state */
-	uint64_t heard_ms;     /* the peer's last bytes */
-	uint64_t place;        /* hash of the address: that of a gateway */
+	struct cx_timer timer;   /* WAITING */
+	uint64_t since_ms;       /* this state */
+	uint64_t silent_from_ms; /* the peer's last bytes, or the first call after none */
+	uint64_t place;          /* hash of the address: that of a gateway */
 	uint32_t call_count;
 	uint32_t failures; /* in a row */
 	uint8_t state;     /* enum grpc_conn_state */

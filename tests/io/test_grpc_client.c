@@ -335,6 +335,43 @@ Test(grpc_client, calls_in_flight_on_a_connection_that_dies_are_unavailable)
 	end_falsely(&s, thread);
 }
 
+/* Without calls a peer owes nothing: what it was silent before is not counted.  Ticks are 500 ms apart, the
+ * first comes before the answer. */
+Test(grpc_client, a_connection_that_was_idle_is_not_taken_for_dead)
+{
+	start("http://127.0.0.1:%u", (struct grpc_client_conf){ .connections = 1 });
+	await_connection();
+	usleep(10500000);
+	ask(TEST_NEVER, 3, 800, 10);
+	expect(GRPC_DEADLINE_EXCEEDED, 3);
+}
+
+Test(grpc_client, a_slow_call_lives_as_long_as_the_peer_answers_pings)
+{
+	start("http://127.0.0.1:%u", (struct grpc_client_conf){ .connections = 1 });
+	await_connection();
+	ask(TEST_NEVER, 1, 12000, 10);
+	expect(GRPC_DEADLINE_EXCEEDED, 1);
+}
+
+Test(grpc_client, a_peer_that_says_nothing_at_all_is_given_up)
+{
+	struct false_server s = { 0 };
+	char text[100];
+	int fd;
+
+	listen_falsely(&s);
+	snprintf(text, sizeof(text), "http://127.0.0.1:%u", s.port);
+	start(text, (struct grpc_client_conf){ .connections = 1 });
+	fd = accept(s.fd, NULL, NULL);
+	cr_assert_eq(send(fd, "\0\0\0\4\0\0\0\0\0", 9, MSG_NOSIGNAL), 9);
+	ask(TEST_ECHO, 2, 30000, 10);
+	expect(GRPC_UNAVAILABLE, 2);
+	cr_assert_str_eq(got.message, "the connection was lost");
+	close(fd);
+	close(s.fd);
+}
+
 Test(grpc_client, a_full_queue_is_busy_and_what_waits_has_its_deadline)
 {
 	struct false_server s = { 0 };
