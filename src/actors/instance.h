@@ -8,7 +8,8 @@
  *        user's home; hub_redis_lost
  *
  * A push is a hint: what of it finds no room is read later.  After REDIS_SUBSCRIBED some may have been
- * missed, so all connections read on. */
+ * missed, so all connections read on.  That Redis was emptied is told once; with each heartbeat
+ * (stack_routes) comes the life that it is in, for when that was missed. */
 #ifndef ACTORS_INSTANCE_H
 #define ACTORS_INSTANCE_H
 

@@ -16,6 +16,8 @@
  * ROUTES_KICK_WAIT_MS the one who asked goes on: a server that is frozen, or has died within the last
  * ttl_ms, holds up a request so long and no longer.
  *
+ * With each heartbeat Redis also says to this instance in which life it is (PUSH_LIFE).
+ *
  * A field ends by itself: fields of processes that died are no longer counted after ttl_ms, by the clock
  * of Redis.  Who is a user's oldest connection is decided by the servers' clocks, which should agree to
  * some seconds. */
