@@ -48,6 +48,7 @@
 #define CX__TURNS_A_POLL 64
 #define CX__ROUND_NS 1000000
 #define CX__QUICK_ROUND_NS 20000
+#define CX__LONG_NS 20000 /* a turn for which waking another worker pays (steal.c) */
 /* What an actor's and a worker's `direct` hold when no hand-over is direct: they never compare equal. */
 #define CX__DIRECT_NEVER 0xffff
 #define CX__DIRECT_NOW_NEVER 0xfffe
@@ -100,7 +101,8 @@ struct cx__on {
 struct cx__kind {
 	const struct cx_actor_type *type;
 	uint32_t index;
-	uint32_t batch; /* the type's batch_max, or what stands for 0 */
+	uint32_t batch;      /* the type's batch_max, or what stands for 0 */
+	int32_t mailbox_cap; /* the type's */
 	void (*batch_end)(struct cx_ctx *ctx, void *state); /* the type's */
 	struct cx__on on[CX_MSG_LIMIT];
 };
@@ -186,6 +188,12 @@ struct cx__ask {
 
 enum cx__stop { CX__STOP_NO, CX__STOP_ASKED, CX__STOP_WOKEN };
 
+/* What a worker saw of another's deque. */
+struct cx__watch {
+	uint64_t top;
+	uint64_t since_ns; /* it held something, and nobody else took anything, since */
+};
+
 struct cx_worker {
 	/* written by others */
 	_Alignas(64) ck_stack_t inject; /* actors made runnable by other threads */
@@ -198,6 +206,7 @@ struct cx_worker {
 	_Atomic uint32_t doing_type; /* CX_MSG_NONE: no turn is run.  Release, after calls */
 	_Atomic uint64_t turns, polls, sleeps, steals, busy_ns, timers;
 	_Atomic uint32_t run_queue;
+	_Atomic uint8_t wants_help; /* others may take from `any` at once (steal.c) */
 	/* the worker's own */
 	_Alignas(64) struct cx_ctx ctx;
 	struct cx_runtime *rt;
@@ -215,8 +224,13 @@ struct cx_worker {
 	uint8_t wall_is_old;     /* not asked for since the last poll */
 	uint8_t now_is_old;      /* a turn was run since the clock was read */
 	uint8_t after_poll;      /* no turn was run since */
-	uint8_t is_slow;         /* the last timed turn was long */
-	uint32_t rest_us;        /* how long it rests now; rest.c */
+	uint8_t is_slow;         /* the last timed turn was not a quick one */
+	uint8_t is_long;         /* it was a long one */
+	uint8_t is_watching;     /* rt->watcher is this worker */
+	uint8_t watch_is_worth; /* others had something, or took something, at the last looks */
+	uint64_t long_kinds;    /* bit: turns of this kind are long here, in the mean */
+	uint64_t turn_ns;       /* what a turn takes, of those timed lately that were quick */
+	uint32_t rest_us;       /* how long it rests now; rest.c */
 	uint64_t load_ns, load_calls; /* clock and handler calls when that was last decided */
 	uint64_t random;
 	uint32_t
@@ -233,6 +247,7 @@ struct cx_worker {
 	struct cx__kind_count counts[CX__KINDS_MAX];
 	_Atomic(struct cx__handler_times *)
 		times[CX__KINDS_MAX]; /* NULL: had no turn here yet */
+	struct cx__watch watch[CX__WORKERS_MAX];
 	struct cx__deque any;
 	/* free slots: any thread, short */
 	_Alignas(64) pthread_mutex_t free_lock;
@@ -268,6 +283,7 @@ struct cx_runtime {
 	struct cx__actor *_Atomic *chunks;
 	uint32_t chunk_max;
 	_Atomic uint32_t chunk_count;
+	_Atomic int watcher;  /* index + 1 of a worker, 0: nobody (steal.c) */
 	pthread_mutex_t lock; /* chunks, kinds, boot */
 	struct cx__kind *_Atomic kinds[CX__KINDS_MAX];
 	_Atomic uint32_t kind_count;
@@ -326,6 +342,8 @@ void cx__ask_close_all(struct cx_worker *w, struct cx__actor *a);
 
 /* worker.c */
 void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx__actor *a);
+/* If it sleeps. */
+void cx__wake(struct cx_worker *w);
 void *cx__worker_main(void *worker);
 void cx__worker_clock(struct cx_worker *w);
 struct cx_worker *cx__worker_here(void);
@@ -376,6 +394,18 @@ static inline void cx__doing(struct cx_worker *w, uint32_t type)
 
 /* turn.c */
 void cx__worker_turn(struct cx_worker *w, struct cx__actor *a);
+
+/* ---- steal.c ---- */
+
+/* An actor of any worker, for this one or whoever is idle. */
+void cx__push_any(struct cx_worker *w, struct cx__actor *a);
+/* For an idle worker.  NULL: nothing that it may take. */
+struct cx__actor *cx__steal(struct cx_worker *w);
+bool cx__can_steal(struct cx_worker *w);
+/* Before it sleeps, its flag is up and it looked at all: how long, at most timeout_ms; 0: look again. */
+int cx__watch(struct cx_worker *w, int timeout_ms);
+/* The watcher has work. */
+void cx__watch_no_more(struct cx_worker *w);
 
 /* ---- rest.c ---- */
 

@@ -268,13 +268,13 @@ static inline uint32_t weight_of_turn(const struct cx_worker *w)
 	                                                                        : 0;
 }
 
-static __attribute__((noinline)) void begin_anywhere(struct cx_worker *w, struct cx__actor *a)
+static inline void begin_anywhere(struct cx_worker *w, struct cx__actor *a)
 {
 	a->has_token = 1;                 /* rule 3 */
 	w->direct = CX__DIRECT_NOW_NEVER; /* rule 6 */
 }
 
-static __attribute__((noinline)) void end_anywhere(struct cx_worker *w)
+static inline void end_anywhere(struct cx_worker *w)
 {
 	if (w->rt->sim == NULL && !w->is_trace_on)
 		w->direct = w->index;
@@ -376,6 +376,25 @@ static inline int32_t run_turn(struct cx_worker *w, struct cx__actor *a)
 	return is_quiet(w, a) ? run_quiet(w, a) : run_full(w, a);
 }
 
+/* What the scheduler goes by (worker.c). */
+static void judge(struct cx_worker *w, unsigned kind, uint64_t took_ns, bool is_cold)
+{
+	const struct cx__kind_count *count = &w->counts[kind];
+	/* relaxed: our own counters */
+	const uint64_t busy_ns = atomic_load_explicit(&count->busy_ns, memory_order_relaxed);
+	const uint64_t turns = atomic_load_explicit(&count->turns, memory_order_relaxed);
+	const uint64_t bit = UINT64_C(1) << kind;
+
+	w->is_slow = took_ns > QUICK_TURN_NS;
+	w->is_long = took_ns > CX__LONG_NS;
+	if (busy_ns > turns * CX__LONG_NS)
+		w->long_kinds |= bit;
+	else
+		w->long_kinds &= ~bit;
+	if (!is_cold && !w->is_slow)
+		w->turn_ns = (uint32_t)((7 * w->turn_ns + took_ns) / 8);
+}
+
 /* Out of the way of the turns that are not timed. */
 static __attribute__((noinline)) void run_timed(struct cx_worker *w, struct cx__actor *a,
                                                 uint32_t weight)
@@ -393,7 +412,7 @@ static __attribute__((noinline)) void run_timed(struct cx_worker *w, struct cx__
 	cx__count(&w->counts[kind].busy_ns, took_ns * weight);
 	if (handled > 0)
 		cx__handler_times_add(times_of(w, kind), took_ns, (uint32_t)handled, weight);
-	w->is_slow = took_ns > QUICK_TURN_NS;
+	judge(w, kind, took_ns, weight == 1);
 }
 
 void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)

@@ -73,7 +73,7 @@ uint64_t cx__now_ns(struct cx_worker *w)
 	return w->now_ns;
 }
 
-static void wake(struct cx_worker *w)
+void cx__wake(struct cx_worker *w)
 {
 	if (atomic_load(&w->sleeping) != 0 && atomic_exchange(&w->sleeping, 0) != 0) {
 		atomic_fetch_add_explicit(&w->wakeups, 1, memory_order_relaxed);
@@ -100,25 +100,6 @@ static struct cx__actor *actor_of(ck_stack_entry_t *inject)
 	                                    offsetof(struct cx__actor, inject));
 }
 
-/* An actor that may run anywhere: where it was made runnable, unless somebody idle takes it. */
-static void push_any(struct cx_worker *w, struct cx__actor *a)
-{
-	if (!cx__deque_push(&w->any, a)) {
-		cx__run_later(w, a);
-		return;
-	}
-	for (unsigned i = 0; i < w->rt->workers; i++) {
-		struct cx_worker *other = w->rt->worker[i];
-
-		/* relaxed: who is missed here sleeps on, the actor runs here (this worker is awake) */
-		if (other != w &&
-		    atomic_load_explicit(&other->sleeping, memory_order_relaxed)) {
-			wake(other);
-			return;
-		}
-	}
-}
-
 /* The token arrived at the home worker (rule 2). */
 static void take_token(struct cx_worker *w, struct cx__actor *a)
 {
@@ -132,12 +113,12 @@ void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx_
 	struct cx_worker *home = rt->worker[a->home];
 
 	if (a->any && here != NULL && !here->dedicated) {
-		push_any(here, a);
+		cx__push_any(here, a);
 	} else if (home == here && !a->any) {
 		take_token(here, a);
 	} else {
 		cx__stack_push(&home->inject, &a->inject);
-		wake(home);
+		cx__wake(home);
 	}
 }
 
@@ -157,7 +138,7 @@ static __attribute__((noinline)) void take_all_injected(struct cx_worker *w)
 
 		first = first->next; /* now the link may be used again */
 		if (a->any)
-			push_any(w, a);
+			cx__push_any(w, a);
 		else
 			take_token(w, a);
 	}
@@ -185,24 +166,6 @@ static struct cx__actor *next_runnable(struct cx_worker *w)
 	return a;
 }
 
-static struct cx__actor *steal(struct cx_worker *w)
-{
-	const unsigned workers = w->rt->workers;
-
-	if (w->dedicated)
-		return NULL;
-	for (unsigned i = 1; i < workers; i++) {
-		struct cx__actor *a =
-			cx__deque_take(&w->rt->worker[(w->index + i) % workers]->any);
-
-		if (a != NULL) {
-			cx__count(&w->steals, 1);
-			return a;
-		}
-	}
-	return NULL;
-}
-
 /* After CX__TURNS_A_POLL turns, but not before CX__QUICK_ROUND_NS: a poll with its looks at the clock costs
  * as much as dozens of quick turns.  At the latest after CX__ROUND_NS, as of the last look or timed turn. */
 static inline bool is_round_over(const struct cx_worker *w, uint64_t began_ns, unsigned turns)
@@ -222,9 +185,11 @@ static void run_round(struct cx_worker *w)
 		take_injected(w);
 		a = next_runnable(w);
 		if (a == NULL)
-			a = steal(w);
+			a = cx__steal(w);
 		if (a == NULL)
 			break;
+		if (__builtin_expect(w->is_watching, 0))
+			cx__watch_no_more(w);
 		cx__worker_turn(w, a);
 		if (++turns % LOOK_EVERY == 0)
 			cx__now_ns(w);
@@ -238,10 +203,7 @@ static bool has_work(struct cx_worker *w)
 	if (w->run_head != NULL || !cx__stack_recheck_empty(&w->inject) ||
 	    atomic_load(&w->stop) != 0)
 		return true;
-	for (unsigned i = 0; i < w->rt->workers && !w->dedicated; i++)
-		if (!cx__deque_is_empty(&w->rt->worker[i]->any))
-			return true;
-	return false;
+	return !cx__deque_is_empty(&w->any) || cx__can_steal(w);
 }
 
 static void poll_loop(struct cx_worker *w)
@@ -255,6 +217,8 @@ static void poll_loop(struct cx_worker *w)
 		if (!has_work(w))
 			timeout_ms =
 				(int)cx__wheel_wait_ms(&w->wheel, cx__now_ms(w), SLEEP_MAX_MS);
+		if (timeout_ms > 0 && !w->dedicated)
+			timeout_ms = cx__watch(w, timeout_ms);
 		if (timeout_ms > 0)
 			cx__count(&w->sleeps, 1);
 	}

@@ -49,6 +49,12 @@ run_queue    READ_EARLY            taken_once
 run_queue    READ_LATE             taken_once
 run_queue    PLAIN_TOP             taken_once
 run_queue    FULL_LATE             taken_once
+watch        -                     pass
+watch        LOOK_FIRST            nothing_waits
+watch        PUSH_LATE             nothing_waits
+watch        NO_RECHECK            nothing_waits
+watch        NO_HAND_ON            nothing_waits
+watch        ALL_SLEEP             nothing_waits
 pool_return  -                     pass
 pool_return  STORE_HEAD            all_gathered
 pool_return  STORE_TAKE            all_gathered
