@@ -154,8 +154,8 @@ struct cx_handler {
 /* Where the actors of a type run. */
 enum cx_placement {
 	CX_PLACE_HOME, /* one worker for life, chosen by a hash of home_key (default) */
-	CX_PLACE_ANY, /* stateless or CPU-heavy: an idle worker may steal it, when turns are long (over
-	               * 20 us) or so much waits; no timers, no asks */
+	CX_PLACE_ANY, /* stateless or CPU-heavy: an idle worker may steal it, at once when turns are long or
+	               * much waits, else when its worker is slow; no timers, no asks */
 	CX_PLACE_IO, /* lives on worker home_key (an index), beside the sockets of its loop */
 	CX_PLACE_THREAD, /* a thread of its own, where handlers may block; spawned at boot only */
 };

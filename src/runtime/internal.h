@@ -48,7 +48,7 @@
 #define CX__TURNS_A_POLL 64
 #define CX__ROUND_NS 1000000
 #define CX__QUICK_ROUND_NS 20000
-#define CX__LONG_NS 20000 /* a turn for which waking another worker pays (steal.c) */
+#define CX__QUICK_TURN_NS 5000 /* where they are longer, each turn is timed */
 /* What an actor's and a worker's `direct` hold when no hand-over is direct: they never compare equal. */
 #define CX__DIRECT_NEVER 0xffff
 #define CX__DIRECT_NOW_NEVER 0xfffe
@@ -191,7 +191,7 @@ enum cx__stop { CX__STOP_NO, CX__STOP_ASKED, CX__STOP_WOKEN };
 /* What a worker saw of another's deque. */
 struct cx__watch {
 	uint64_t top;
-	uint64_t since_ns; /* it held something, and nobody else took anything, since */
+	uint64_t since_ns; /* of the look; 0: none since w slept without an end */
 };
 
 struct cx_worker {
@@ -225,11 +225,9 @@ struct cx_worker {
 	uint8_t now_is_old;      /* a turn was run since the clock was read */
 	uint8_t after_poll;      /* no turn was run since */
 	uint8_t is_slow;         /* the last timed turn was not a quick one */
-	uint8_t is_long;         /* it was a long one */
 	uint8_t is_watching;     /* rt->watcher is this worker */
 	uint8_t watch_is_worth; /* others had something, or took something, at the last looks */
-	uint64_t long_kinds;    /* bit: turns of this kind are long here, in the mean */
-	uint64_t turn_ns;       /* what a turn takes, of those timed lately that were quick */
+	uint64_t turn_ns;       /* what a turn takes, of those timed lately */
 	uint32_t rest_us;       /* how long it rests now; rest.c */
 	uint64_t load_ns, load_calls; /* clock and handler calls when that was last decided */
 	uint64_t random;
@@ -246,7 +244,8 @@ struct cx_worker {
 	char name[16]; /* of the thread, as `top -H` and profilers show it */
 	struct cx__kind_count counts[CX__KINDS_MAX];
 	_Atomic(struct cx__handler_times *)
-		times[CX__KINDS_MAX]; /* NULL: had no turn here yet */
+		times[CX__KINDS_MAX];    /* NULL: had no turn here yet */
+	uint64_t kind_ns[CX__KINDS_MAX]; /* the same of each kind */
 	struct cx__watch watch[CX__WORKERS_MAX];
 	struct cx__deque any;
 	/* free slots: any thread, short */

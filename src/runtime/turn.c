@@ -8,7 +8,6 @@
 #define CLOCK_EVERY 16  /* messages between looks at the clock inside a turn */
 #define TURN_NS 2000000 /* a turn ends after this, whatever waits */
 #define TIMED_ONE_IN 64
-#define QUICK_TURN_NS 5000 /* where they are longer, each turn is timed */
 
 /* Where each message is to take cx__dispatch. */
 static const struct cx__on on_nothing[CX_MSG_LIMIT];
@@ -376,23 +375,19 @@ static inline int32_t run_turn(struct cx_worker *w, struct cx__actor *a)
 	return is_quiet(w, a) ? run_quiet(w, a) : run_full(w, a);
 }
 
-/* What the scheduler goes by (worker.c). */
+/* Means of the last 8 or so: one that was interrupted does not count for long. */
+static void add_to_mean(uint64_t *mean_ns, uint64_t took_ns)
+{
+	*mean_ns = (7 * *mean_ns + took_ns) / 8;
+}
+
+/* What steal.c goes by.  is_cold: the first turn after a poll, whatever it does. */
 static void judge(struct cx_worker *w, unsigned kind, uint64_t took_ns, bool is_cold)
 {
-	const struct cx__kind_count *count = &w->counts[kind];
-	/* relaxed: our own counters */
-	const uint64_t busy_ns = atomic_load_explicit(&count->busy_ns, memory_order_relaxed);
-	const uint64_t turns = atomic_load_explicit(&count->turns, memory_order_relaxed);
-	const uint64_t bit = UINT64_C(1) << kind;
-
-	w->is_slow = took_ns > QUICK_TURN_NS;
-	w->is_long = took_ns > CX__LONG_NS;
-	if (busy_ns > turns * CX__LONG_NS)
-		w->long_kinds |= bit;
-	else
-		w->long_kinds &= ~bit;
-	if (!is_cold && !w->is_slow)
-		w->turn_ns = (uint32_t)((7 * w->turn_ns + took_ns) / 8);
+	w->is_slow = took_ns > CX__QUICK_TURN_NS;
+	add_to_mean(&w->kind_ns[kind], took_ns);
+	if (!is_cold)
+		add_to_mean(&w->turn_ns, took_ns);
 }
 
 /* Out of the way of the turns that are not timed. */
@@ -400,6 +395,7 @@ static __attribute__((noinline)) void run_timed(struct cx_worker *w, struct cx__
                                                 uint32_t weight)
 {
 	const uint64_t began_ns = cx__now_ns(w);
+	const bool is_cold = w->after_poll;
 	int32_t handled;
 	uint64_t took_ns;
 	uint32_t kind;
@@ -412,7 +408,7 @@ static __attribute__((noinline)) void run_timed(struct cx_worker *w, struct cx__
 	cx__count(&w->counts[kind].busy_ns, took_ns * weight);
 	if (handled > 0)
 		cx__handler_times_add(times_of(w, kind), took_ns, (uint32_t)handled, weight);
-	judge(w, kind, took_ns, weight == 1);
+	judge(w, kind, took_ns, is_cold);
 }
 
 void cx__worker_turn(struct cx_worker *w, struct cx__actor *a)

@@ -341,6 +341,11 @@ struct cx_ctx *cx_io_enter(struct cx_worker *w, struct cx_ref self)
 	cx_assert(w == here_worker && w->ctx.actor == NULL && a != NULL &&
 	          atomic_load_explicit(&a->gen, memory_order_relaxed) == self.gen);
 	cx__worker_clock(w); /* the poll may have slept */
+	/* awake from here on: it looks at all before it sleeps again.  relaxed: who reads 1 is us */
+	if (atomic_load_explicit(&w->sleeping, memory_order_relaxed) != 0)
+		atomic_store(&w->sleeping, 0);
+	if (__builtin_expect(w->is_watching, 0))
+		cx__watch_no_more(w);
 	cx__enter_actor(w, a);
 	return &w->ctx;
 }

@@ -54,6 +54,8 @@ watch        LOOK_FIRST            nothing_waits
 watch        PUSH_LATE             nothing_waits
 watch        NO_RECHECK            nothing_waits
 watch        NO_HAND_ON            nothing_waits
+watch        FORGET_OWN            nothing_waits
+watch        SEEN_ASLEEP           nothing_waits
 watch        ALL_SLEEP             nothing_waits
 pool_return  -                     pass
 pool_return  STORE_HEAD            all_gathered

@@ -11,15 +11,18 @@
 
 #define HOPS 400000
 #define JOBS 4
+#define SHORT_JOBS 100
+#define SHORT_NS 600000 /* less than the time between two looks of a watcher */
 #define WAIT_NS UINT64_C(20000000000)
 #define LONG_NS 200000
 
-enum { HOP = CX_MSG_USER, BEGIN, JOB, QUICK };
+enum { HOP = CX_MSG_USER, BEGIN, JOB, QUICK, SHORT };
 
 static struct cx_runtime *rt;
-static struct cx_ref peer[2], job[JOBS];
+static struct cx_ref peer[2], job[SHORT_JOBS];
 static uint32_t job_type;
-static int quick_turns;
+static int quick_turns, jobs;
+static _Atomic int done, done_by[2];
 static _Atomic int hops, inside, quick;
 static _Atomic bool met;
 
@@ -55,7 +58,7 @@ static void on_begin(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		send(ctx, cx_self(ctx), BEGIN);
 		return;
 	}
-	for (int i = 0; i < JOBS; i++)
+	for (int i = 0; i < jobs; i++)
 		send(ctx, job[i], job_type);
 }
 
@@ -92,6 +95,19 @@ static void on_quick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		send(ctx, cx_self(ctx), QUICK);
 }
 
+static void on_short(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const uint64_t end_ns = now_ns() + SHORT_NS;
+
+	(void)state;
+	(void)msg;
+	while (now_ns() < end_ns)
+		;
+	atomic_fetch_add(&done_by[cx_worker_index(ctx)], 1);
+	if (atomic_fetch_add(&done, 1) + 1 == SHORT_JOBS)
+		atomic_store(&met, true);
+}
+
 #define KIND(kind, id, fn, where)                                                            \
 	static const struct cx_handler kind##_handlers[] = { CX_ON(id, struct cx_msg, fn) }; \
 	static const struct cx_actor_type kind = { .name = #kind,                            \
@@ -103,6 +119,7 @@ static void on_quick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 KIND(hopper, HOP, on_hop, CX_PLACE_ANY);
 KIND(spreader, BEGIN, on_begin, CX_PLACE_HOME);
 KIND(jobber, JOB, on_job, CX_PLACE_ANY);
+KIND(short_jobber, SHORT, on_short, CX_PLACE_ANY);
 KIND(changing, QUICK, on_quick, CX_PLACE_ANY);
 
 static void setup(void)
@@ -126,13 +143,15 @@ static void post(struct cx_ref to, uint32_t type)
 	cr_assert_eq(cx_post(rt, to, cx_post_new(type, sizeof(struct cx_msg))), CX_OK);
 }
 
-static void spread(const struct cx_actor_type *type, uint32_t msg_type)
+/* Until they say that it is good. */
+static void spread(const struct cx_actor_type *type, uint32_t msg_type, int count)
 {
 	struct cx_ref from;
 
 	job_type = msg_type;
+	jobs = count;
 	cr_assert_eq(cx_runtime_spawn(rt, &spreader, NULL, 0, &from), CX_OK);
-	for (int i = 0; i < JOBS; i++)
+	for (int i = 0; i < count; i++)
 		cr_assert_eq(cx_runtime_spawn(rt, type, NULL, 0, &job[i]), CX_OK);
 	cr_assert_eq(cx_runtime_start(rt), CX_OK);
 	post(from, BEGIN);
@@ -167,10 +186,18 @@ Test(anywhere, two_quick_ones_that_talk_stay_on_one_worker)
 
 Test(anywhere, of_work_that_is_spread_nothing_waits_behind_the_first)
 {
-	spread(&jobber, JOB);
+	spread(&jobber, JOB, JOBS);
+}
+
+/* Each is done before the next look, so nothing ever stands still. */
+Test(anywhere, of_short_jobs_that_come_at_once_both_do_some)
+{
+	spread(&short_jobber, SHORT, SHORT_JOBS);
+	cr_assert_gt(done_by[0], SHORT_JOBS / 20, "%d and %d", done_by[0], done_by[1]);
+	cr_assert_gt(done_by[1], SHORT_JOBS / 20, "%d and %d", done_by[0], done_by[1]);
 }
 
 Test(anywhere, turns_that_get_long_are_shared)
 {
-	spread(&changing, QUICK);
+	spread(&changing, QUICK, JOBS);
 }
