@@ -2,6 +2,7 @@
 """GRPC_PORT: the gateway's service on the embedded relay, driven by grpcio."""
 import asyncio
 import base64
+import contextlib
 import os
 import secrets
 import re
@@ -143,18 +144,65 @@ async def limited(t):
     await g.channel.close()
 
 
+class Tap:
+    """A port before the gateway's; keeps the requests in the order in which the client ended them."""
+
+    async def open(self, port):
+        self.port, self.requests = port, []
+        self.server = await asyncio.start_server(self.connected, "127.0.0.1", 0)
+        return self.server.sockets[0].getsockname()[1]
+
+    async def connected(self, reader, writer):
+        up, down = await asyncio.open_connection("127.0.0.1", self.port)
+        await asyncio.gather(self.pipe(reader, down, self.frames()), self.pipe(up, writer, None))
+
+    async def pipe(self, reader, writer, frames):
+        if frames:
+            next(frames)
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if frames:
+                    frames.send(data)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    def frames(self):  # RFC 9113, 4.1
+        bytes_in, bodies = (yield), {}
+        while len(bytes_in) < 24:  # the client's preface
+            bytes_in += yield
+        bytes_in = bytes_in[24:]
+        while True:
+            while len(bytes_in) < 9 or len(bytes_in) < 9 + int.from_bytes(bytes_in[:3], "big"):
+                bytes_in += yield
+            end = 9 + int.from_bytes(bytes_in[:3], "big")
+            kind, flags, stream = bytes_in[3], bytes_in[4], int.from_bytes(bytes_in[5:9], "big")
+            if kind == 0:  # DATA
+                bodies[stream] = bodies.get(stream, b"") + bytes_in[9:end]
+                if flags & 1:  # END_STREAM
+                    self.requests.append(bodies.pop(stream))
+            bytes_in = bytes_in[end:]
+
+
 @test("a thousand submissions in flight on one connection are delivered in order", timeout=90)
 async def in_flight(t):
     s, port = await started(t, "grpc-flight", MAX_MESSAGES_PER_HOUR="0")
     a, b = await t.users(s, 2)
-    g = await Gateway.open(port)
+    tap = Tap()
+    g = await Gateway.open(await tap.open(port))
     await g.call("HealthCheck")  # calls that wait for the connection leave in any order
+    del tap.requests[:]
     calls = [asyncio.ensure_future(g.submit(a.user, b.user, message_number=n)) for n in range(1000)]
-    for sent, r in await asyncio.gather(*calls):
+    for _, r in await asyncio.gather(*calls):
         equal(g.said(r), ("SUCCESS", ""), "each")
-    numbers = [(await b.take("message"))["payload"]["messageNumber"] for _ in range(1000)]
-    equal(numbers, list(range(1000)), "the order of delivery is that of submission")
+    # Not that of the calls: the client cuts one now and then, and sends its rest after all others.
+    wanted = [t_id.decode() for body in tap.requests
+              for t_id in re.findall(rb"^.{5}\n\x24(.{36})", body, re.S)]
+    equal(len(wanted), 1000, "requests that were seen")
+    got = [(await b.take("message"))["payload"]["id"] for _ in range(1000)]
+    equal(got, wanted, "the order of delivery is that in which the requests ended")
     await g.channel.close()
+    tap.server.close()
 
 
 @test("health by both services, and GOAWAY with the calls finished at the end", timeout=60)
