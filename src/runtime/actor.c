@@ -86,7 +86,6 @@ static struct cx__kind *add_kind(struct cx_runtime *rt, const struct cx_actor_ty
 	kind->type = type;
 	kind->index = n;
 	kind->batch = type->batch_max > 0 ? type->batch_max : CX__BATCH;
-	kind->mailbox_cap = (int32_t)type->mailbox_cap;
 	kind->batch_end = type->batch_end;
 	for (size_t i = 0; i < type->handler_count; i++) {
 		const struct cx_handler *h = &type->handlers[i];

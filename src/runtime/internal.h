@@ -101,8 +101,7 @@ struct cx__on {
 struct cx__kind {
 	const struct cx_actor_type *type;
 	uint32_t index;
-	uint32_t batch;      /* the type's batch_max, or what stands for 0 */
-	int32_t mailbox_cap; /* the type's */
+	uint32_t batch; /* the type's batch_max, or what stands for 0 */
 	void (*batch_end)(struct cx_ctx *ctx, void *state); /* the type's */
 	struct cx__on on[CX_MSG_LIMIT];
 };
@@ -191,7 +190,7 @@ enum cx__stop { CX__STOP_NO, CX__STOP_ASKED, CX__STOP_WOKEN };
 /* What a worker saw of another's deque. */
 struct cx__watch {
 	uint64_t top;
-	uint64_t since_ns; /* of the look; 0: none since w slept without an end */
+	uint64_t since_ns; /* when that was; 0: not since it slept without an end */
 };
 
 struct cx_worker {
@@ -245,7 +244,7 @@ struct cx_worker {
 	struct cx__kind_count counts[CX__KINDS_MAX];
 	_Atomic(struct cx__handler_times *)
 		times[CX__KINDS_MAX];    /* NULL: had no turn here yet */
-	uint64_t kind_ns[CX__KINDS_MAX]; /* the same of each kind */
+	uint64_t kind_ns[CX__KINDS_MAX]; /* as turn_ns, of each kind */
 	struct cx__watch watch[CX__WORKERS_MAX];
 	struct cx__deque any;
 	/* free slots: any thread, short */

@@ -135,7 +135,7 @@ static bool is_local(const struct cx_worker *here, const struct cx__actor *a,
 static bool is_full(const struct cx__actor *a, const _Atomic int32_t *depth)
 {
 	return atomic_load_explicit(depth, memory_order_relaxed) >=
-	       atomic_load_explicit(&a->kind, memory_order_acquire)->mailbox_cap;
+	       (int32_t)a->kind->type->mailbox_cap;
 }
 
 static inline void push_local(struct cx_worker *here, struct cx__actor *a, struct cx_msg *msg,

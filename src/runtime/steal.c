@@ -3,7 +3,7 @@
  *
  * A worker that wakes another for each such actor pays more for the wake-up than for most turns, and what
  * both then take from each other crosses between their caches.  So the others are woken when turns are
- * long or much waits (`wants_help`); else the one who made an actor runnable runs it next.
+ * long or much waits (`wants_help`); else the one who made an actor runnable runs it.
  * How long a turn will take nobody knows.  So one idle worker watches: it sleeps for 1 ms at a time, and takes
  * what waits where it went on slowly since the last look, or not at all.
  *

@@ -267,13 +267,13 @@ static inline uint32_t weight_of_turn(const struct cx_worker *w)
 	                                                                        : 0;
 }
 
-static inline void begin_anywhere(struct cx_worker *w, struct cx__actor *a)
+static __attribute__((noinline)) void begin_anywhere(struct cx_worker *w, struct cx__actor *a)
 {
 	a->has_token = 1;                 /* rule 3 */
 	w->direct = CX__DIRECT_NOW_NEVER; /* rule 6 */
 }
 
-static inline void end_anywhere(struct cx_worker *w)
+static __attribute__((noinline)) void end_anywhere(struct cx_worker *w)
 {
 	if (w->rt->sim == NULL && !w->is_trace_on)
 		w->direct = w->index;

@@ -10,6 +10,7 @@
  * 2. The worker looks again after the flag is up, at all that a sender may have pushed before it saw it.
  * 3. Whoever exchanges 1 -> 0 owes the wake-up: one eventfd write for each sleep at most.
  * 4. A wake-up that comes late ends a later sleep early, nothing more.
+ * 5. The flag is down again from the first callback of the poll on: the worker looks at all after it.
  * Model: tests/models/wake.pml; it loses a wake-up when either side is weakened. */
 #include <sched.h>
 #include <string.h>

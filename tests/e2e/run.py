@@ -66,5 +66,6 @@ async def main():
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
+    here = Path(__file__).resolve().parent
+    sys.path[:0] = [str(here), str(here.parent / "fault")]
     sys.exit(asyncio.run(main()))

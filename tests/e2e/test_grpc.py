@@ -2,7 +2,6 @@
 """GRPC_PORT: the gateway's service on the embedded relay, driven by grpcio."""
 import asyncio
 import base64
-import contextlib
 import os
 import secrets
 import re
@@ -16,6 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase)
 
 from harness import DOMAIN, check, equal, free_port, mid, test
+from proxy import Proxy
 
 PACKAGE = "construct.message_gateway.v1"
 
@@ -144,65 +144,49 @@ async def limited(t):
     await g.channel.close()
 
 
-class Tap:
-    """A port before the gateway's; keeps the requests in the order in which the client ended them."""
+def frames_into(bodies):
+    """A function for the bytes of a client; each request's body is added when its stream ends."""
+    frames = request_bodies(bodies)
+    next(frames)
+    return frames.send
 
-    async def open(self, port):
-        self.port, self.requests = port, []
-        self.server = await asyncio.start_server(self.connected, "127.0.0.1", 0)
-        return self.server.sockets[0].getsockname()[1]
 
-    async def connected(self, reader, writer):
-        up, down = await asyncio.open_connection("127.0.0.1", self.port)
-        await asyncio.gather(self.pipe(reader, down, self.frames()), self.pipe(up, writer, None))
-
-    async def pipe(self, reader, writer, frames):
-        if frames:
-            next(frames)
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                if frames:
-                    frames.send(data)
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    def frames(self):  # RFC 9113, 4.1
-        bytes_in, bodies = (yield), {}
-        while len(bytes_in) < 24:  # the client's preface
-            bytes_in += yield
-        bytes_in = bytes_in[24:]
-        while True:
-            while len(bytes_in) < 9 or len(bytes_in) < 9 + int.from_bytes(bytes_in[:3], "big"):
-                bytes_in += yield
-            end = 9 + int.from_bytes(bytes_in[:3], "big")
-            kind, flags, stream = bytes_in[3], bytes_in[4], int.from_bytes(bytes_in[5:9], "big")
-            if kind == 0:  # DATA
-                bodies[stream] = bodies.get(stream, b"") + bytes_in[9:end]
-                if flags & 1:  # END_STREAM
-                    self.requests.append(bodies.pop(stream))
-            bytes_in = bytes_in[end:]
+def request_bodies(bodies):
+    came, open_bodies = (yield), {}
+    while len(came) < 24:  # the preface
+        came += yield
+    came = came[24:]
+    while True:  # RFC 9113, 4.1
+        while len(came) < 9 or len(came) < 9 + int.from_bytes(came[:3], "big"):
+            came += yield
+        end = 9 + int.from_bytes(came[:3], "big")
+        kind, flags, stream = came[3], came[4], int.from_bytes(came[5:9], "big")
+        if kind == 0:  # DATA
+            open_bodies[stream] = open_bodies.get(stream, b"") + came[9:end]
+            if flags & 1:  # END_STREAM
+                bodies.append(open_bodies.pop(stream))
+        came = came[end:]
 
 
 @test("a thousand submissions in flight on one connection are delivered in order", timeout=90)
 async def in_flight(t):
     s, port = await started(t, "grpc-flight", MAX_MESSAGES_PER_HOUR="0")
     a, b = await t.users(s, 2)
-    tap = Tap()
-    g = await Gateway.open(await tap.open(port))
+    bodies = []
+    link = await Proxy("grpc", lambda: port, lambda: frames_into(bodies)).start()
+    g = await Gateway.open(link.port)
     await g.call("HealthCheck")  # calls that wait for the connection leave in any order
-    del tap.requests[:]
+    bodies.clear()
     calls = [asyncio.ensure_future(g.submit(a.user, b.user, message_number=n)) for n in range(1000)]
     for _, r in await asyncio.gather(*calls):
         equal(g.said(r), ("SUCCESS", ""), "each")
     # Not that of the calls: the client cuts one now and then, and sends its rest after all others.
-    wanted = [t_id.decode() for body in tap.requests
-              for t_id in re.findall(rb"^.{5}\n\x24(.{36})", body, re.S)]
+    wanted = [body[7:43].decode() for body in bodies]  # behind gRPC's 5 bytes and the field's 2
     equal(len(wanted), 1000, "requests that were seen")
     got = [(await b.take("message"))["payload"]["id"] for _ in range(1000)]
     equal(got, wanted, "the order of delivery is that in which the requests ended")
     await g.channel.close()
-    tap.server.close()
+    link.close()
 
 
 @test("health by both services, and GOAWAY with the calls finished at the end", timeout=60)

@@ -2,7 +2,7 @@
 """A TCP proxy between two parts of a deployment, which can be cut, stalled and slowed.
 
 What passes through is never changed nor reordered: a link only loses its connections (`cut`), holds
-everything back (`stall`) or hands it on late (`delay`).
+everything back (`stall`) or hands it on late (`delay`).  A test may look at it (`tap`).
 """
 import asyncio
 import contextlib
@@ -12,11 +12,13 @@ LOOK_SECS = 0.02  # how often a stalled link looks whether it flows again
 
 
 class Proxy:
-    """One link.  `upstream()` gives the port behind it, None while nothing is there."""
+    """One link.  `upstream()` gives the port behind it, None while nothing is there.
+    `tap()` gives, for each connection, a function that is shown the bytes before they go there."""
 
-    def __init__(self, name, upstream):
+    def __init__(self, name, upstream, tap=None):
         self.name = name
         self.upstream = upstream
+        self.tap = tap
         self.port = 0
         self.server = None
         self.is_cut = self.is_stalled = False
@@ -71,7 +73,8 @@ class Proxy:
         self.links.add(pair)
         self.passed += 1
         try:
-            await asyncio.gather(self._pump(reader, far[1]), self._pump(far[0], writer))
+            await asyncio.gather(self._pump(reader, far[1], self.tap and self.tap()),
+                                 self._pump(far[0], writer))
         except (OSError, RuntimeError):
             pass  # a cut came between
         finally:
@@ -79,12 +82,14 @@ class Proxy:
             for w in pair:
                 w.transport.abort()
 
-    async def _pump(self, reader, writer):
+    async def _pump(self, reader, writer, show=None):
         while data := await reader.read(CHUNK):
             if self.delay:
                 await asyncio.sleep(self.delay)
             while self.is_stalled:
                 await asyncio.sleep(LOOK_SECS)
+            if show:
+                show(data)
             writer.write(data)
             await writer.drain()
         if not writer.is_closing():
