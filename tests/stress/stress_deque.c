@@ -24,6 +24,7 @@ struct taker {
 static struct cx__deque deque;
 static struct item *items;
 static _Atomic bool is_over;
+static _Atomic bool is_held; /* thieves wait: quick ones would never let the ring fill */
 static _Atomic unsigned thieves_here;
 
 static void note(struct taker *t, const struct item *item)
@@ -46,7 +47,7 @@ static void *thief_main(void *arg)
 	atomic_fetch_add(&thieves_here, 1);
 	for (;;) {
 		const bool was_over = atomic_load(&is_over);
-		const struct item *item = cx__deque_take(&deque);
+		const struct item *item = atomic_load(&is_held) ? NULL : cx__deque_take(&deque);
 
 		if (item != NULL)
 			note(t, item);
@@ -63,16 +64,19 @@ static uint32_t next_random(uint32_t *seed)
 	return *seed >> 8;
 }
 
-/* Bursts of pushes, then some takes of its own.  Returns how often it found the ring full. */
+/* Bursts of pushes, then some takes of its own.  In one of 16 bursts thieves wait until the ring is full, and
+ * go on while it is.  Returns how often it found it so. */
 static uint64_t own(uint64_t count, struct taker *t, struct taker *kept)
 {
 	uint32_t seed = 12345;
-	uint64_t pushed = 0, full = 0;
+	uint64_t pushed = 0, full = 0, bursts = 0;
 
 	while (pushed < count) {
-		const uint32_t burst = next_random(&seed) % BURST_MAX;
+		const bool fills = bursts++ % 16 == 0;
+		const uint32_t burst = fills ? BURST_MAX : next_random(&seed) % BURST_MAX;
 		const uint32_t takes = next_random(&seed) % (burst + 1);
 
+		atomic_store(&is_held, fills);
 		for (uint32_t i = 0; i < burst && pushed < count; i++) {
 			struct item *item = &items[pushed++];
 
@@ -80,8 +84,10 @@ static uint64_t own(uint64_t count, struct taker *t, struct taker *kept)
 			if (cx__deque_push(&deque, item))
 				continue;
 			full++;
-			note(kept, item); /* as push_any: run from the private list */
+			atomic_store(&is_held, false);
+			note(kept, item); /* as cx__push_any: run from the private list */
 		}
+		atomic_store(&is_held, false); /* the last burst may be too short */
 		for (uint32_t i = 0; i < takes; i++) {
 			const struct item *item = cx__deque_take(&deque);
 
