@@ -23,12 +23,13 @@ struct cx_loop_ops {
 
 /* How a runtime is made; zeroed is a good one. */
 struct cx_runtime_conf {
-	unsigned workers;               /* 1..64; 0: online CPUs */
-	unsigned offload_threads;       /* 0: half of the CPUs, at least 1 */
-	unsigned offload_queue;         /* jobs that may wait; 0: 256 */
-	unsigned watchdog_ms;           /* 0: 50; a longer handler is named in the log */
-	unsigned max_actors;            /* 0: 4 million */
-	const struct cx_loop_ops *loop; /* NULL: built in */
+	unsigned workers;         /* 1..64; 0: online CPUs */
+	unsigned offload_threads; /* 0: half of the CPUs, at least 1 */
+	unsigned offload_queue;   /* jobs that may wait; 0: 256 */
+	unsigned watchdog_ms;     /* 0: 50; a longer handler is named in the log */
+	unsigned max_actors;      /* 0: 4 million */
+	/* NULL: built in; then an idle worker looks on for 20 us before it sleeps, while that pays */
+	const struct cx_loop_ops *loop;
 	void *loop_arg;
 	const char *const
 		*msg_names; /* text of user message ids from CX_MSG_USER on, or NULL */

@@ -228,6 +228,8 @@ struct cx_worker {
 	uint8_t watch_is_worth; /* others had something, or took something, at the last looks */
 	uint64_t turn_ns;       /* what a turn takes, of those timed lately */
 	uint32_t rest_us;       /* how long it rests now; rest.c */
+	uint32_t spin_skip;     /* so many sleeps go without a spin yet */
+	uint32_t spin_skipped;  /* what that was after the last spin */
 	uint64_t load_ns, load_calls; /* clock and handler calls when that was last decided */
 	uint64_t random;
 	uint32_t
@@ -340,6 +342,8 @@ void cx__ask_close_all(struct cx_worker *w, struct cx__actor *a);
 
 /* worker.c */
 void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx__actor *a);
+/* Anything but what its loop and its timers know.  Thread: w's. */
+bool cx__has_work(struct cx_worker *w);
 /* If it sleeps. */
 void cx__wake(struct cx_worker *w);
 void *cx__worker_main(void *worker);
@@ -411,6 +415,10 @@ void cx__watch_no_more(struct cx_worker *w);
 void cx__rest(struct cx_worker *w);
 /* How long that is: at most max_us, after so many messages in so many ns. */
 uint32_t cx__rest_us(uint32_t max_us, uint64_t messages, uint64_t ns);
+/* Waits awake for what another worker may send at once, when that paid lately. */
+void cx__spin(struct cx_worker *w);
+/* How many sleeps go without one: after so many, and a spin that paid or not. */
+uint32_t cx__spin_skip(uint32_t skipped, bool paid);
 
 /* timer.c */
 void cx__timer_fire(void *worker, struct cx_timer *timer);

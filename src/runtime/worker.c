@@ -130,6 +130,8 @@ static __attribute__((noinline)) void take_all_injected(struct cx_worker *w)
 	while (entry != NULL) { /* newest first: turn round */
 		ck_stack_entry_t *next = entry->next;
 
+		/* the actor's line came over with its link, the message itself is still on the sender's core */
+		__builtin_prefetch(ck_pr_load_ptr(&actor_of(entry)->mail.head), 1);
 		entry->next = first;
 		first = entry;
 		entry = next;
@@ -199,7 +201,7 @@ static void run_round(struct cx_worker *w)
 		cx__count(&w->busy_ns, cx__now_ns(w) - began_ns);
 }
 
-static bool has_work(struct cx_worker *w)
+bool cx__has_work(struct cx_worker *w)
 {
 	if (w->run_head != NULL || !cx__stack_recheck_empty(&w->inject) ||
 	    atomic_load(&w->stop) != 0)
@@ -211,11 +213,15 @@ static void poll_loop(struct cx_worker *w)
 {
 	int timeout_ms = 0;
 
-	if (w->rt->conf.rest_us > 0 && !has_work(w))
-		cx__rest(w);
-	if (!has_work(w)) {
+	if (!cx__has_work(w)) {
+		if (w->rt->conf.rest_us > 0)
+			cx__rest(w);
+		else if (w->loop_ops == &cx__loop_ops && w->rt->workers > 1 && !w->dedicated)
+			cx__spin(w);
+	}
+	if (!cx__has_work(w)) {
 		atomic_exchange(&w->sleeping, 1); /* see the head of this file */
-		if (!has_work(w))
+		if (!cx__has_work(w))
 			timeout_ms =
 				(int)cx__wheel_wait_ms(&w->wheel, cx__now_ms(w), SLEEP_MAX_MS);
 		if (timeout_ms > 0 && !w->dedicated)

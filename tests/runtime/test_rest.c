@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rests of a busy worker: none with little to do, and never so that something waits for good. */
+/* Rests of a busy worker: none with little to do, and never so that something waits for good.  Spins: where they pay. */
 #include <cx/runtime.h>
 
 #include <criterion/criterion.h>
@@ -117,4 +117,92 @@ Test(rest, a_busy_worker_rests_and_counts_as_awake, .timeout = 60)
 	free(busy);
 	free(idle);
 	free(rt);
+}
+
+Test(spin, one_in_vain_doubles_the_sleeps_without_one_and_one_that_pays_ends_them,
+     .timeout = 60)
+{
+	uint32_t skipped = 0;
+
+	for (uint32_t expected = 1; expected <= 256; expected *= 2) {
+		skipped = cx__spin_skip(skipped, false);
+		cr_assert_eq(skipped, expected);
+	}
+	cr_assert_eq(cx__spin_skip(skipped, false), 256);
+	cr_assert_eq(cx__spin_skip(skipped, true), 0);
+	cr_assert_eq(cx__spin_skip(0, true), 0);
+}
+
+/* A worker as far as spins look at it: the only one. */
+static struct cx_worker *lone_worker(struct cx_runtime *rt)
+{
+	struct cx_worker *const w = aligned_alloc(_Alignof(struct cx_worker), sizeof(*w));
+
+	cr_assert_not_null(w);
+	memset(w, 0, sizeof(*w));
+	w->rt = rt;
+	rt->workers = 1;
+	rt->worker[0] = w;
+	return w;
+}
+
+Test(spin, one_is_in_vain_after_20_us_and_pays_as_soon_as_there_is_work, .timeout = 60)
+{
+	struct cx_runtime *const rt = calloc(1, sizeof(*rt));
+	struct cx_worker *w;
+	uint64_t began_ns;
+
+	cr_assert_not_null(rt);
+	w = lone_worker(rt);
+	began_ns = cx__clock_ns();
+	cx__spin(w);
+	cr_assert_geq(cx__clock_ns() - began_ns, 20000);
+	cr_assert_eq(w->spin_skip, 1, "in vain: the next sleep goes without one");
+	cr_assert_eq(w->now_is_old, 1, "time has passed");
+	w->now_is_old = 0;
+	cx__spin(w);
+	cr_assert_eq(w->now_is_old, 0, "without one");
+	cr_assert_eq(w->spin_skip, 0);
+	atomic_store(&w->stop, CX__STOP_ASKED); /* is work */
+	cx__spin(w);
+	cr_assert_eq(w->spin_skip, 0, "it paid: the next sleep has one too");
+	atomic_store(&w->stop, CX__STOP_NO);
+	cx__spin(w);
+	cx__spin(w);
+	cr_assert_eq(w->spin_skipped, 1, "what was before is forgotten");
+	free(w);
+	free(rt);
+}
+
+/* Spins that the workers of a runtime made before they slept, or 0. */
+static uint32_t skipped_before_sleep(const struct cx_runtime_conf *conf)
+{
+	const struct timespec pause = { 0, 1000000 };
+	struct cx_runtime *rt;
+	uint32_t skipped;
+
+	cr_assert_eq(cx_runtime_new(conf, &rt), CX_OK);
+	cr_assert_eq(cx_runtime_start(rt), CX_OK);
+	while (atomic_load(&rt->worker[0]->sleeps) == 0 ||
+	       atomic_load(&rt->worker[0]->sleeping) == 0)
+		nanosleep(&pause, NULL);
+	cx_runtime_stop(rt); /* its thread has ended: what it left may be read */
+	skipped = rt->worker[0]->spin_skipped;
+	cx_runtime_free(rt);
+	return skipped;
+}
+
+Test(spin, workers_spin_where_there_is_another_and_none_rests, .timeout = 60)
+{
+	struct cx_runtime_conf conf = { .workers = 2 };
+	struct cx_loop_ops own;
+
+	cr_assert_gt(skipped_before_sleep(&conf), 0);
+	conf.rest_us = 1000;
+	cr_assert_eq(skipped_before_sleep(&conf), 0);
+	conf = (struct cx_runtime_conf){ .workers = 1 };
+	cr_assert_eq(skipped_before_sleep(&conf), 0);
+	own = cx__loop_ops;
+	conf = (struct cx_runtime_conf){ .workers = 2, .loop = &own };
+	cr_assert_eq(skipped_before_sleep(&conf), 0, "a loop of the user's waits for more");
 }
