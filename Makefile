@@ -182,11 +182,17 @@ $(GEN_OBJ): %.o: %.c $(B)/flags
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -w -c -o $@ $<
 
 # Warnings are kept beside the object: a later WERROR=1 finds them without compiling again.
+define compile
+@mkdir -p $(@D)
+$(call say,CC,$<)
+$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(EXTRA) $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
+	rc=$$?; cat $@.warn >&2; exit $$rc
+endef
+# The library alone is built without protoc-c.
+$(B)/obj/src/runtime/%.o: src/runtime/%.c $(B)/flags
+	$(compile)
 $(B)/obj/%.o: %.c $(B)/flags | $(GEN_HDR)
-	@mkdir -p $(@D)
-	$(call say,CC,$<)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(EXTRA) $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
-		rc=$$?; cat $@.warn >&2; exit $$rc
+	$(compile)
 
 # The same sources once more, for libcx.so.
 $(B)/pic/%.o: %.c $(B)/flags

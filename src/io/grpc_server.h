@@ -82,6 +82,11 @@ CX_NODISCARD enum cx_err grpc_server_setup(const struct grpc_server_settings *se
 /* Main thread, after cx_runtime_stop. */
 void grpc_server_teardown(void);
 
+/* Read certificate and key again; connections from now on get them, those that are open keep theirs.
+ * Thread: main, between setup and teardown.  Blocks: reads two files.
+ * Returns CX_OK (also without TLS: nothing is done), or as tls_h2_server: the old pair stays. */
+CX_NODISCARD enum cx_err grpc_server_reload_tls(const char **error_text);
+
 /* Start accepting; or drain: the port is closed, health turns NOT_SERVING, peers get GOAWAY, calls under
  * way are finished, connections end with their last call.
  * Thread: any handler; grpc_server_listen_post: a thread that is not the runtime's. */

@@ -166,6 +166,22 @@ static bool open_session(struct grpc_conn *c)
 	                                             GRPC_WINDOW_BYTES) == 0;
 }
 
+/* A pair that was loaded meanwhile; connections that are open keep theirs. */
+static void take_next_tls(struct grpc_adapter *a)
+{
+	struct ssl_ctx_st *next;
+
+	/* relaxed: mostly there is none, and one that is missed is seen with the next connection */
+	if (__atomic_load_n(&a->tls_next, __ATOMIC_RELAXED) == NULL)
+		return;
+	/* acquire: pairs with the exchange in grpc_server_reload_tls */
+	next = __atomic_exchange_n(&a->tls_next, NULL, __ATOMIC_ACQUIRE);
+	if (next == NULL)
+		return;
+	tls_h2_context_free(a->tls);
+	a->tls = next;
+}
+
 static void welcome(struct grpc_adapter *a, int fd)
 {
 	struct grpc_conn *c;
@@ -189,6 +205,7 @@ static void welcome(struct grpc_adapter *a, int fd)
 		c->next->prev = c;
 	a->conns = c;
 	set_phase(c, GRPC_CONN_OPENING);
+	take_next_tls(a);
 	if (a->tls != NULL)
 		c->t.tls = tls_h2_accept(a->tls, fd);
 	if ((a->tls != NULL && c->t.tls == NULL) || !open_session(c)) {

@@ -135,7 +135,8 @@ struct grpc_adapter {
 	struct cx_ctx *ctx; /* while a turn of the actor runs, else NULL */
 	struct loop_watch listener;
 	bool is_listening, is_draining, is_choked; /* choked: out of descriptors */
-	struct ssl_ctx_st *tls;
+	struct ssl_ctx_st *tls,
+		*tls_next; /* next: put there by a reload, taken by the worker */
 	nghttp2_session_callbacks *callbacks;
 	nghttp2_option *option;
 	struct grpc_scratch *scratch;

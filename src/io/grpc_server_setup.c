@@ -244,6 +244,26 @@ enum cx_err grpc_server_setup(const struct grpc_server_settings *settings, uint1
 	return err;
 }
 
+enum cx_err grpc_server_reload_tls(const char **error_text)
+{
+	struct ssl_ctx_st *tls;
+	enum cx_err err;
+
+	if (all_count == 0 || settings_used.tls_cert_file == NULL)
+		return CX_OK;
+	*error_text = "out of memory";
+	err = tls_h2_server(settings_used.tls_cert_file, settings_used.tls_key_file, &tls,
+	                    error_text);
+	if (err != CX_OK)
+		return err;
+	for (unsigned i = 0; i < all_count; i++)
+		/* release: pairs with the exchange in take_next_tls; acquire: of one not taken */
+		tls_h2_context_free(__atomic_exchange_n(
+			&all[i]->tls_next, tls_h2_context_ref(tls), __ATOMIC_ACQ_REL));
+	tls_h2_context_free(tls);
+	return CX_OK;
+}
+
 void grpc_server_teardown(void)
 {
 	for (unsigned i = 0; i < all_count; i++) {
@@ -261,6 +281,7 @@ void grpc_server_teardown(void)
 			free(p);
 		}
 		tls_h2_context_free(a->tls);
+		tls_h2_context_free(a->tls_next);
 		nghttp2_session_callbacks_del(a->callbacks);
 		nghttp2_option_del(a->option);
 		free(a->scratch);

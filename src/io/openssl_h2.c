@@ -71,6 +71,14 @@ enum cx_err tls_h2_client(const char *ca_file, SSL_CTX **out, const char **error
 	return CX_OK;
 }
 
+SSL_CTX *tls_h2_context_ref(SSL_CTX *ctx)
+{
+	const int is_up = SSL_CTX_up_ref(ctx);
+
+	cx_assert(is_up == 1);
+	return ctx;
+}
+
 void tls_h2_context_free(SSL_CTX *ctx)
 {
 	SSL_CTX_free(ctx);

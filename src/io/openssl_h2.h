@@ -23,6 +23,8 @@ CX_NODISCARD enum cx_err tls_h2_server(const char *cert_file, const char *key_fi
  * Blocks: reads files.  Returns as tls_h2_server. */
 CX_NODISCARD enum cx_err tls_h2_client(const char *ca_file, struct ssl_ctx_st **out,
                                        const char **error_text);
+/* One more owner, who frees it too.  NULL to free is allowed. */
+struct ssl_ctx_st *tls_h2_context_ref(struct ssl_ctx_st *ctx);
 void tls_h2_context_free(struct ssl_ctx_st *ctx);
 
 /* One connection on fd, as server, or as client that expects host (a name, then it is sent as SNI

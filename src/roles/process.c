@@ -115,7 +115,8 @@ static void reload(struct process *p)
 
 	if (p->config->tls_cert_file == NULL)
 		return;
-	if (websocket_reload_tls(p->rt, p->adapters, &error_text) == CX_OK)
+	if (websocket_reload_tls(p->rt, p->adapters, &error_text) == CX_OK &&
+	    grpc_server_reload_tls(&error_text) == CX_OK)
 		cx_log(CX_INFO, "tls.reloaded", "role=%s", p->role);
 	else
 		cx_log(CX_ERROR, "tls.reload_failed", "error=\"%s\"", error_text);

@@ -2,9 +2,10 @@
 """Native TLS by TLS_CERT_FILE and TLS_KEY_FILE."""
 import asyncio
 import os
+import signal
 import ssl
 
-from harness import Client, Raw, check, command, equal, test
+from harness import Client, Raw, check, command, equal, free_port, test, until
 
 
 async def certificate(folder):
@@ -67,6 +68,46 @@ async def tls(t):
     code, _ = await s.stop()
     equal(code, 0, "exit code")
     equal(await a.close_code(), 1012, "close code")
+
+
+async def shown(port, alpn):
+    """The certificate that a port shows, DER."""
+    ctx = ssl.create_default_context()
+    ctx.check_hostname, ctx.verify_mode = False, ssl.CERT_NONE
+    ctx.set_alpn_protocols([alpn])
+    _, w = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port, ssl=ctx), 20)
+    try:
+        return w.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    finally:
+        w.close()
+
+
+@test("after SIGHUP both ports show the new certificate, and the old one when the new is no good", timeout=90)
+async def renewed(t):
+    folder, grpc_port = t.suite.tmp_path("tls-renewed"), free_port()
+    env, _ = await certificate(folder)
+    s = await t.private("tls-renewed", GRPC_PORT=str(grpc_port), **env)
+
+    async def both():
+        return await shown(s.port, "http/1.1"), await shown(grpc_port, "h2")
+
+    async def said(event):
+        async def has():
+            return event in s.text()
+        await until(has, 20, event)
+
+    first = await both()
+    equal(first[0], first[1], "one certificate")
+    await certificate(folder)
+    s.proc.send_signal(signal.SIGHUP)
+    await said("tls.reloaded")
+    second = await both()
+    equal(second[0], second[1], "one certificate after SIGHUP")
+    check(second != first, "a new one", "the old one")
+    (folder / "key.pem").write_text("no key\n")
+    s.proc.send_signal(signal.SIGHUP)
+    await said("tls.reload_failed")
+    equal(await both(), second, "the pair that was there")
 
 
 @test("a certificate and a key that do not fit are named before anything starts")
