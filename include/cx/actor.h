@@ -167,13 +167,14 @@ struct cx_actor_type {
 	uint32_t state_size; /* bytes; zeroed before start */
 	uint32_t conf_size;  /* bytes copied from cx_spawn's conf to start */
 	/* Messages.  Those from actors of its own worker and all others are counted apart, each up to
-	 * this; the others may overshoot it by the number of sending threads - 1. */
+	 * this; the others may overshoot it by the number of sending threads - 1.  All that waits counts,
+	 * also what is never refused itself (answers, reserved and control messages). */
 	uint32_t mailbox_cap;
 	uint32_t batch_max; /* messages a turn; 0: 64 */
 	enum cx_placement placement;
 	/* First call, on the actor's home.  Not CX_OK: the actor ends with that reason. */
 	enum cx_err (*start)(struct cx_ctx *ctx, void *state, const void *conf);
-	/* Last call; may send, must not ask.  Optional. */
+	/* Last call, also after a start that failed; may send, must not ask.  Optional. */
 	void (*stop)(struct cx_ctx *ctx, void *state);
 	/* After each turn's last message: flush what the batch gathered.  Optional. */
 	void (*batch_end)(struct cx_ctx *ctx, void *state);
@@ -215,8 +216,8 @@ CX_NODISCARD enum cx_err cx_send(struct cx_ctx *ctx, struct cx_ref to, struct cx
 CX_NODISCARD enum cx_err cx_send_reserved(struct cx_ctx *ctx, struct cx_ref to,
                                           struct cx_msg *msg);
 
-/* Send and expect exactly one answer that carries *corr: a reply, or CX_MSG_ERROR, at the latest
- * timeout_ms after the turn began.  After it corr is dead; a late reply is dropped and counted.
+/* Send and expect exactly one answer that carries *corr: a reply, or CX_MSG_ERROR, timeout_ms and a
+ * tick after the call at the latest.  After it corr is dead; a late reply is dropped and counted.
  * Thread: a handler of a HOME, IO or THREAD actor.
  * Keeps: msg; it is gone in all cases.
  * Returns as cx_send; not CX_OK: no answer will come and *corr is not written. */
@@ -281,7 +282,8 @@ void cx_watch(struct cx_ctx *ctx, struct cx_ref who);
 void cx_stop(struct cx_ctx *ctx);
 
 /* cx_stop with a reason, which watchers get.  A supervised actor is restarted in place by its
- * supervisor instead: what waits in its mailbox stays, the message being handled does not.
+ * supervisor instead: what waits in its ordinary lane stays; the message being handled, and notices that
+ * come before the restart, do not.
  * Thread: any handler. */
 void cx_fail(struct cx_ctx *ctx, enum cx_err reason);
 
@@ -290,7 +292,8 @@ void cx_fail(struct cx_ctx *ctx, enum cx_err reason);
  * while it runs, and may block.
  * Thread: any handler; fn runs on a thread of the pool.
  * Keeps: job; it is gone in all cases.
- * Returns CX_OK, or CX_EFULL when the pool's queue is full or the runtime stops: fn will not run. */
+ * Returns CX_OK, or CX_EFULL when the pool's queue is full or the runtime stops: fn will not run.  A job that
+ * still waits when the runtime stops is freed without fn. */
 typedef void cx_offload_fn(struct cx_msg *job);
 CX_NODISCARD enum cx_err cx_offload(struct cx_ctx *ctx, struct cx_msg *job, cx_offload_fn *fn);
 

@@ -23,7 +23,8 @@ struct cx_worker *cx_worker_of(const struct cx_ctx *ctx);
 void *cx_worker_loop(const struct cx_worker *worker);
 
 /* Make a turn of actor `self` out of a loop callback: between enter and leave, ctx works as in a
- * handler.  Does not nest.  cx_io_leave runs the actor's batch_end, and ends the actor when
+ * handler.  Does not nest, is not counted among the actor's turns, and is not
+ * watched: it must not block.  cx_io_leave runs the actor's batch_end, and ends the actor when
  * cx_stop or cx_fail was called.  A `self` that does not live any more ends the process.
  * Thread: the worker's own, inside its loop's poll.
  * Returns the ctx, valid until cx_io_leave. */

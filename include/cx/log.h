@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Log lines: a constant event name and key=value pairs, to standard error.
- * Nothing on the message path logs; repeated events are summed (at most 10 lines a second for
- * one event, then one line that says how many were held back). */
+ * Nothing on the message path logs; repeated events are summed: at most 10 lines a second
+ * for one event, whose next line in a later second says how many were held back. */
 #ifndef CX_LOG_H
 #define CX_LOG_H
 

@@ -17,7 +17,7 @@ struct cx_loop_ops {
 	void (*poll)(void *loop, int timeout_ms);
 	/* Make a waiting poll return.  Thread: any. */
 	void (*wake)(void *loop);
-	/* Worker thread, after its last actor ended. */
+	/* Worker thread, after its last actor ended; main thread when the runtime was never started. */
 	void (*close)(void *loop);
 };
 
@@ -27,16 +27,20 @@ struct cx_runtime_conf {
 	unsigned offload_threads; /* 0: half of the CPUs, at least 1 */
 	unsigned offload_queue;   /* jobs that may wait; 0: 256 */
 	unsigned watchdog_ms;     /* 0: 50; a longer handler is named in the log */
-	unsigned max_actors;      /* 0: 4 million */
-	/* NULL: built in; then an idle worker looks on for 20 us before it sleeps, while that pays */
+	/* 0: 4 million.  Slots are handed out 512 at a time, to each worker for actors with a home and for
+	 * CX_PLACE_ANY, and to each CX_PLACE_THREAD: so many more of each. */
+	unsigned max_actors;
+	/* NULL: built in; then an idle worker of several looks on for 20 us before it sleeps, while that
+	 * pays, unless it rests */
 	const struct cx_loop_ops *loop;
 	void *loop_arg;
 	const char *const
 		*msg_names; /* text of user message ids from CX_MSG_USER on, or NULL */
 	unsigned msg_name_count;
 	uint64_t seed; /* of cx_random; 0: from the clock */
-	unsigned
-		rest_us; /* a busy worker polls at most so often; 0: it polls whenever it is done */
+	/* How long a worker that is done may rest before it polls: not up to 20,000 messages a second, all of
+	 * it from 60,000 on; 0: it polls at once */
+	unsigned rest_us;
 };
 
 /* Make a runtime, without threads yet.

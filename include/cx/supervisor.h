@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A supervisor starts its children and restarts one that failed, in place: the child's ref
- * stays valid, its mailbox keeps what waits, its state begins anew with start().
+ * stays valid, its ordinary lane keeps what waits, its state begins anew with start().  Notices and
+ * other control messages that come before that are lost: start() watches again whom it has to.
  * Delay before the n-th restart in a row: drawn from 0 to backoff_min_ms * 2^(n - 1), at most
  * backoff_max_ms (full jitter); n is 1 again after window_ms without a failure.  More than
- * max_restarts inside window_ms: the supervisor itself fails. */
+ * max_restarts of all children together in one window: the supervisor itself fails.  A window of window_ms
+ * begins with the first failure after the last one has ended. */
 #ifndef CX_SUPERVISOR_H
 #define CX_SUPERVISOR_H
 

@@ -97,8 +97,10 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	struct cx_worker *w = ctx->worker;
 
 	s->conf = *(const struct cx_supervisor_conf *)conf;
-	if (s->conf.child_count > CHILDREN_MAX)
+	if (s->conf.child_count > CHILDREN_MAX) {
+		s->conf.child_count = 0; /* stop runs all the same, and there is none */
 		return CX_EINVAL;
+	}
 	s->conf.max_restarts = or_default(s->conf.max_restarts, 10);
 	s->conf.window_ms = or_default(s->conf.window_ms, 60000);
 	s->conf.backoff_min_ms = or_default(s->conf.backoff_min_ms, 50);
