@@ -20,7 +20,8 @@ struct cx_child {
 	const struct cx_actor_type *type;
 	const void *conf; /* must outlive the supervisor: start gets it again */
 	uint64_t home_key;
-	struct cx_ref *ref; /* written when the supervisor starts, on its worker; may be NULL */
+	struct cx_ref *
+		ref; /* written on the supervisor's worker, before the child's start; may be NULL */
 };
 
 /* What a supervisor is spawned with. */

@@ -192,11 +192,11 @@ enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
 	else
 		atomic_fetch_add_explicit(&rt->outside[kind->index].spawned, 1,
 		                          memory_order_relaxed);
+	*out = ref; /* before its start can run: who learns of that may read it */
 	err = cx__deliver(rt, here, ref,
 	                  cx__start_msg(here, CX_MSG_START, type, conf, supervisor),
 	                  CX__CONTROL);
 	cx_assert(err == CX_OK);
-	*out = ref;
 	return CX_OK;
 }
 

@@ -108,15 +108,15 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 	s->window_from_ms = cx_now_ms(ctx);
 	for (size_t i = 0; i < s->conf.child_count; i++) {
 		struct charge *charge = &s->charges[i];
-		enum cx_err err;
+		const struct cx_child *child = &s->conf.children[i];
+		struct cx_ref *ref = child->ref != NULL ? child->ref : &charge->ref;
+		const enum cx_err err = cx__spawn(w->rt, w, child->type, child->conf,
+		                                  child->home_key, cx_self(ctx), ref);
 
-		charge->spec = &s->conf.children[i];
-		err = cx__spawn(w->rt, w, charge->spec->type, charge->spec->conf,
-		                charge->spec->home_key, cx_self(ctx), &charge->ref);
 		if (err != CX_OK)
 			return err;
-		if (charge->spec->ref != NULL)
-			*charge->spec->ref = charge->ref;
+		charge->spec = child;
+		charge->ref = *ref;
 	}
 	return CX_OK;
 }
