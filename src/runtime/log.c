@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 2048
-#define EVENTS 64 /* slots of the reporter, by hash of the event name */
+#define EVENTS 64 /* summed at a time */
 #define LINES_A_SECOND 10
 
 static struct {
@@ -19,7 +19,7 @@ static struct {
 	enum cx_log_format format;
 } settings = { CX_INFO, CX_LOG_TEXT };
 
-/* Sums repeated events: one slot for each event name (a collision takes the slot over). */
+/* Sums repeated events: a slot for each event name that was seen lately. */
 static struct reporter {
 	const char *event;
 	time_t second;
@@ -40,10 +40,24 @@ bool cx_log_enabled(enum cx_log_level level)
 	return level >= settings.level;
 }
 
+/* Under lock.  The event's own, or the one that was idle longest. */
+static struct reporter *reporter_of(const char *event)
+{
+	struct reporter *idlest = &reporters[0];
+
+	for (size_t i = 0; i < EVENTS; i++) {
+		if (reporters[i].event == event)
+			return &reporters[i];
+		if (reporters[i].second < idlest->second)
+			idlest = &reporters[i];
+	}
+	return idlest;
+}
+
 /* Under lock.  false: over the rate; *held_back: how many were, before this one. */
 static bool admit(const char *event, time_t second, unsigned *held_back)
 {
-	struct reporter *r = &reporters[((uintptr_t)event >> 3) % EVENTS];
+	struct reporter *r = reporter_of(event);
 
 	*held_back = 0;
 	if (r->event != event || r->second != second) {
