@@ -56,11 +56,11 @@ NOTE = ("The bound is a formula over what the hardware did in this run: {figures
         " adds an exchange for each message: {own:.1f} ns on a line of one's own, {shared:.1f} where both"
         " cores want it. Floors and shares are of the fastest runs, which others on the machine disturb least;"
         " beside libcx's median stand the slowest and fastest. 100 % would be these operations and nothing"
-        " else: no mailbox, no schedule, no check of who is alive. A message of libcx is of 72 bytes, two"
-        " lines where the bound counts one. `any` is held against the better of both placements.")
+        " else: no mailbox, no schedule, no check of who is alive. A message of libcx with one number is one line of 64"
+        " bytes. `any` is held against the better of both placements.")
 LONE_NOTE = ("A lone message that crosses (ping-pong and rings across): the bound is of two threads that both spin."
-             " A worker of libcx that has nothing to do soon sleeps and leaves its core to others, so such a message"
-             " pays a wake-up instead: through an eventfd {wake:,.0f} ns in the median of this run.")
+             " A worker of libcx that has nothing to do spins for 20 us and no longer, and not after spins in vain: then it"
+             " sleeps, and a message pays a wake-up, through an eventfd {wake:,.0f} ns in the median of this run.")
 
 
 def faster(a, b):
