@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* From a post until the handler runs: on a worker that sleeps (the post wakes it), and on one that is
- * busy with other actors.  One worker on a core of its own, and a thread that posts from another one. */
+ * busy with other actors.  One worker on a core of its own, and a thread that posts from another one.
+ *
+ * And from a send until another worker runs the receiver, which any worker may run, while the sender goes on
+ * with a long turn (steal.c). */
 #include <cx/runtime.h>
 
 #include "structures.h"
@@ -10,7 +13,7 @@
 #define BUSY_ACTORS 16
 #define BUSY_NS 1000
 
-enum { STAMP = CX_MSG_USER, SPIN };
+enum { STAMP = CX_MSG_USER, SPIN, KEEP_BUSY };
 
 struct stamp {
 	struct cx_msg hdr;
@@ -20,6 +23,7 @@ struct stamp {
 static struct cx_runtime *rt;
 static struct cx_ref receiver;
 static _Atomic uint64_t took_ns;
+static _Atomic uint32_t stamps; /* that were handled */
 
 static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 {
@@ -35,6 +39,7 @@ static void on_stamp(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)ctx;
 	(void)state;
 	atomic_store(&took_ns, bench_now_ns() - CX_MSG_AS(struct stamp, msg)->sent_ns);
+	atomic_fetch_add(&stamps, 1);
 }
 
 /* Always has a message to itself, and a microsecond of work for it. */
@@ -81,6 +86,62 @@ static void post_times(void *arg, uint64_t *ns, unsigned count)
 	}
 }
 
+/* ---- behind a long turn ---- */
+
+/* Goes on until somebody else has run the receiver. */
+static void on_keep_busy(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+{
+	const uint32_t before = atomic_load(&stamps);
+	struct stamp *m;
+
+	(void)state;
+	(void)msg;
+	m = CX_MSG_NEW(ctx, STAMP, struct stamp);
+	m->sent_ns = bench_now_ns();
+	bench_must(cx_send(ctx, receiver, &m->hdr) == CX_OK, "a send");
+	while (atomic_load(&stamps) == before)
+		bench_pause();
+}
+
+static const struct cx_handler helped_handlers[] = {
+	CX_ON(STAMP, struct stamp, on_stamp),
+	CX_ON(KEEP_BUSY, struct cx_msg, on_keep_busy),
+};
+static const struct cx_actor_type helped_type = { .name = "helped",
+	                                          .mailbox_cap = 8,
+	                                          .placement = CX_PLACE_ANY,
+	                                          .handlers = helped_handlers,
+	                                          .handler_count = 2 };
+
+static void help_times(void *arg, uint64_t *ns, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		bench_sleep_us(4 * PAUSE_US);
+		atomic_store(&took_ns, 0);
+		bench_must(cx_post(rt, *(const struct cx_ref *)arg,
+		                   cx_post_new(KEEP_BUSY, sizeof(struct cx_msg))) == CX_OK,
+		           "a post");
+		while ((ns[i] = atomic_load(&took_ns)) == 0)
+			bench_sleep_us(PAUSE_US); /* the cores are the workers' */
+	}
+}
+
+static void measure_help(void)
+{
+	const struct cx_runtime_conf conf = { .workers = 2, .watchdog_ms = 1000 };
+	struct cx_ref sender;
+
+	bench_unpin();
+	bench_must(cx_runtime_new(&conf, &rt) == CX_OK &&
+	                   cx_runtime_spawn(rt, &helped_type, NULL, 0, &sender) == CX_OK &&
+	                   cx_runtime_spawn(rt, &helped_type, NULL, 0, &receiver) == CX_OK &&
+	                   cx_runtime_start(rt) == CX_OK,
+	           "a runtime");
+	bench_times("wake", "behind a long turn", help_times, &sender, 2, POSTS);
+	cx_runtime_stop(rt);
+	cx_runtime_free(rt);
+}
+
 static void boot(unsigned busy_actors)
 {
 	const struct cx_runtime_conf conf = { .workers = 1 };
@@ -120,5 +181,6 @@ int main(void)
 	boot(BUSY_ACTORS);
 	bench_times("wake", "busy", post_times, NULL, 2, POSTS);
 	bench_must(finish() < POSTS, "the worker was not busy");
+	measure_help();
 	return 0;
 }

@@ -77,6 +77,18 @@ static inline void bench_pin(unsigned index)
 	bench_must(pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0, "pinning");
 }
 
+/* The calling thread, and those that it starts, to all CPUs again. */
+static inline void bench_unpin(void)
+{
+	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (long cpu = 0; cpu < cpus; cpu++)
+		CPU_SET((size_t)cpu, &set);
+	bench_must(pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0, "pinning");
+}
+
 static inline bool bench_is_over(void)
 {
 	return atomic_load_explicit(&bench_over, memory_order_relaxed);

@@ -29,6 +29,7 @@ FLOORS = {
     "mailbox stack": ("fetch_add, 2 cmpxchg", [("fetch_add alone", 1), ("cmpxchg alone", 2)]),
     "wake sleeping": ("eventfd wake of a poll", [("eventfd wake", 1)]),
     "wake busy": ("16 turns of 1 us, a transfer", [("transfer", 1), ("turn of 1 us", 16)]),
+    "wake behind a long turn": ("eventfd wake of a poll", [("eventfd wake", 1)]),
 }
 MAILBOX_FLOOR = ("two lines streamed", [("stream", 2)])
 
