@@ -24,6 +24,11 @@ struct cx__deque {
 	_Alignas(64) void *_Atomic ring[CX__DEQUE_SIZE];
 };
 
+_Static_assert(offsetof(struct cx__deque, top) == 0 &&
+                       offsetof(struct cx__deque, bottom) == 64 &&
+                       offsetof(struct cx__deque, ring) == 128,
+               "what thieves write, what the owner writes and the entries lie apart");
+
 /* Thread: the owner.  false: full. */
 static inline bool cx__deque_push(struct cx__deque *d, void *item)
 {

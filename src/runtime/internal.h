@@ -254,6 +254,24 @@ struct cx_worker {
 	struct cx__actor *free_slots[2]; /* [any]; linked by .free_next */
 };
 
+/* The groups of cx_worker share no cache line. */
+_Static_assert(offsetof(struct cx_worker, wakeups) + sizeof(uint64_t) <=
+                       offsetof(struct cx_worker, calls),
+               "what others write lies before the worker's figures");
+_Static_assert(offsetof(struct cx_worker, inject) == 0 &&
+                       offsetof(struct cx_worker, calls) == 64,
+               "it is one line");
+_Static_assert(offsetof(struct cx_worker, wants_help) < offsetof(struct cx_worker, ctx) &&
+                       offsetof(struct cx_worker, ctx) % 64 == 0,
+               "what the watchdog and thieves read lies apart from what is the worker's alone");
+_Static_assert(offsetof(struct cx_worker, watch) < offsetof(struct cx_worker, any) &&
+                       offsetof(struct cx_worker, any) % 64 == 0,
+               "and that apart from the deque, whose top thieves write");
+_Static_assert(offsetof(struct cx_worker, free_lock) % 64 == 0 &&
+                       offsetof(struct cx_worker, free_lock) >=
+                               offsetof(struct cx_worker, any) + sizeof(struct cx__deque),
+               "what any thread locks lies apart from all");
+
 /* From here on ctx is the permission of `a`, which is in the turn of this worker. */
 static inline void cx__enter_actor(struct cx_worker *w, struct cx__actor *a)
 {

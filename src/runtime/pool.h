@@ -41,6 +41,10 @@ struct cx__pool {
 	_Atomic uint64_t bytes; /* relaxed: a figure */
 };
 
+_Static_assert(offsetof(struct cx__pool, returned) == 0 &&
+                       offsetof(struct cx__pool, rest) == 64,
+               "what others write and what the owner writes lie apart");
+
 extern const uint16_t cx__pool_class_bytes[CX__POOL_CLASSES];
 
 struct cx__pool *cx__pool_new(void);
