@@ -104,6 +104,94 @@ async def metrics(t):
         check(0 < got[kind, "0.5"] <= got[kind, "0.99"], f"handler times of {kind}", got)
 
 
+# The figures one by one: key of the JSON, family and labels of /metrics.
+GROWING_OF_KINDS = {
+    "messages": "construct_actor_messages_total", "refused": "construct_actor_refused_total",
+    "dead_letters": "construct_actor_dead_letters_total",
+    "depth_max": "construct_actor_mailbox_max", "slow": "construct_actor_slow_handlers_total",
+    "busy_ns": "construct_actor_busy_nanoseconds_total"}
+NOW_OF_KINDS = {"live": "construct_actors", "depth": "construct_actor_mailbox"}
+QUANTILES = {"handler_p50_ns": "0.5", "handler_p99_ns": "0.99"}
+GROWING_OF_WORKERS = {
+    "steals": "construct_worker_steals_total", "wakeups": "construct_worker_wakeups_total",
+    "busy_ns": "construct_worker_busy_nanoseconds_total", "turns": "construct_worker_turns_total"}
+NOW_OF_WORKERS = {"run_queue": "construct_worker_run_queue"}
+
+
+async def samples(s):
+    """{(name, label value, ...): value} of /metrics."""
+    _, _, body = await get(s, "/metrics")
+    return {(x.name, *x.labels.values()): x.value
+            for f in text_string_to_metric_families(body.decode()) for x in f.samples}
+
+
+@test("each figure of top is in /metrics, and what only grows lies between two samples of it")
+async def figures(t):
+    s = await t.private("top-figures", MAX_MESSAGES_PER_HOUR="0")
+    a, b = await t.users(s, 2)
+    done = asyncio.Event()
+
+    async def send():
+        while not done.is_set():
+            await b.get(await a.post(b.user))
+
+    async def sample():
+        before = await samples(s)
+        return before, await document(t, s), await samples(s)
+
+    sending = asyncio.ensure_future(send())
+    try:
+        await traffic(t, s, 5)
+        before, doc, after = await sample()
+    finally:
+        done.set()
+        await sending
+    seconds = doc["interval_ms"] / 1e3  # cut to whole milliseconds
+
+    def between(value, family, *labels):
+        at = (family, *labels)
+        check(at in after, f"/metrics has {at}", sorted(after)[:3])
+        check(before.get(at, 0) <= value <= after[at], f"{at} of top", before.get(at), value,
+              after[at])
+
+    def rate_within(rate, *at):
+        """top's interval lies between the two samples."""
+        check(0 <= rate * seconds <= after[at] - before.get(at, 0) + 1e-3, f"rate of {at}", rate,
+              before.get(at), after[at])
+
+    for k in doc["kinds"]:
+        name = k["name"]
+        for key, family in GROWING_OF_KINDS.items():
+            between(k[key], family, name)
+        for key, family in NOW_OF_KINDS.items():
+            check(k[key] >= 0 and after[family, name] >= 0, f"{key} of {name}", k[key])
+        for quantile in QUANTILES.values():
+            check(("construct_actor_handler_nanoseconds", name, quantile) in after, name, quantile)
+        p50, p99 = (k[key] for key in QUANTILES)
+        check(0 <= p50 <= p99, f"handler times of {name}", p50, p99)
+        rate_within(k["messages_per_s"], "construct_actor_messages_total", name)
+    for i, w in enumerate(doc["workers"]):
+        for key, family in GROWING_OF_WORKERS.items():
+            between(w[key], family, str(i))
+        for key, family in NOW_OF_WORKERS.items():
+            check(w[key] >= 0 and after[family, str(i)] >= 0, f"{key} of {w['name']}", w[key])
+        rate_within(w["busy_share"] * 1e9, "construct_worker_busy_nanoseconds_total", str(i))
+        rate_within(w["wakeups_per_s"], "construct_worker_wakeups_total", str(i))
+        rate_within(w["steals_per_s"], "construct_worker_steals_total", str(i))
+    check(any(k["messages_per_s"] > 0 for k in doc["kinds"]), "messages were handled", doc["kinds"])
+    check(any(w["busy_share"] > 0 for w in doc["workers"]), "somebody was busy", doc["workers"])
+    check(any(w["wakeups"] > 0 for w in doc["workers"]), "somebody was woken", doc["workers"])
+    for slow in doc["slow_handlers"]:
+        between(slow["count"], "construct_slow_handlers_total", slow["kind"], slow["message"])
+        between(slow["longest_ms"], "construct_slow_handler_max_milliseconds", slow["kind"],
+                slow["message"])
+    check(set(KINDS) <= {k["name"] for k in doc["kinds"]}, "every kind on the way", doc["kinds"])
+    missing = {n[1] for n in before if n[0] == "construct_actors"} - {k["name"] for k in doc["kinds"]}
+    check(not missing, "top has what /metrics had before it", missing)
+    equal(len(doc["workers"]), len({n[1] for n in after if n[0] == "construct_worker_turns_total"}),
+          "workers")
+
+
 @test("top where nothing listens: exit 1 and one line that names the path")
 async def nobody(t):
     folder = t.suite.tmp_path("top-nobody")

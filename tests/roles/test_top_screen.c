@@ -64,6 +64,88 @@ Test(top_screen, begins_with_the_busiest_kind)
 	cr_assert(screen.is_heading[line_of("KIND")]);
 }
 
+/* The text under a column's title, in the row that begins with name: both are set flush right. */
+static void expect_cell(const char *table, const char *name, const char *title,
+                        const char *text)
+{
+	const char *const titles = screen.line[line_of(table)];
+	const char *const row = screen.line[line_of(name)];
+	const char *const at = strstr(titles, title);
+	const char *end, *begin;
+
+	cr_assert_not_null(at, "no column %s", title);
+	end = row + (at - titles) + strcspn(at, " "); /* behind it stands how it is sorted */
+	begin = end - strlen(text);
+	cr_assert(strncmp(begin, text, strlen(text)) == 0 && begin[-1] == ' ' &&
+	                  (*end == ' ' || *end == '\0'),
+	          "%s of %s is not %s:\n%s\n%s", title, name, text, titles, row);
+}
+
+/* All of them differ, so a column that shows another one's figure is seen. */
+Test(top_screen, each_column_shows_its_own_figure)
+{
+	struct top_kind *k = &figures.kinds[0]; /* hub */
+	struct top_worker *w = &figures.workers[1];
+
+	k->messages_per_s = 51;
+	k->recent_p50_ns = 52;
+	k->recent_p99_ns = 53000;
+	k->live = 54;
+	k->depth = 55;
+	k->depth_max = 56;
+	k->refused = 57;
+	k->dead_letters = 58;
+	k->slow = 59;
+	k->restarts = 60;
+	k->messages = 61;
+	w->busy_share = 0.415;
+	w->run_queue = 42;
+	w->wakeups_per_s = 43;
+	w->steals_per_s = 44;
+	w->timers = 45;
+	w->pool_bytes = 46;
+	draw(200, 40);
+	expect_cell("KIND", "hub", "MSG/S-", "51.0");
+	expect_cell("KIND", "hub", "P50", "52ns");
+	expect_cell("KIND", "hub", "P99", "53us");
+	expect_cell("KIND", "hub", "LIVE", "54");
+	expect_cell("KIND", "hub", "MAILBOX", "55");
+	expect_cell("KIND", "hub", "MAX", "56");
+	expect_cell("KIND", "hub", "REFUSED", "57");
+	expect_cell("KIND", "hub", "DEAD", "58");
+	expect_cell("KIND", "hub", "SLOW", "59");
+	expect_cell("KIND", "hub", "RESTARTS", "60");
+	expect_cell("KIND", "hub", "MESSAGES", "61");
+	expect_cell("WORKER", "cx-worker-1", "BUSY", "41.5%");
+	expect_cell("WORKER", "cx-worker-1", "RUNQ", "42");
+	expect_cell("WORKER", "cx-worker-1", "WAKE/S", "43.0");
+	expect_cell("WORKER", "cx-worker-1", "STEAL/S", "44.0");
+	expect_cell("WORKER", "cx-worker-1", "TIMERS", "45");
+	expect_cell("WORKER", "cx-worker-1", "POOL", "46");
+	expect_cell("WORKER", "cx-worker-0", "WAKE/S", "0");
+}
+
+Test(top_screen, a_slow_handler_is_named_with_its_count_and_longest_time)
+{
+	struct top_slow *s = &figures.slow[0];
+	int at;
+
+	draw(100, 40);
+	cr_assert_eq(line_of("SLOW HANDLERS"), -1, "none yet");
+	figures.slow_count = 1;
+	snprintf(s->kind, TOP_NAME_MAX, "slow_kind");
+	snprintf(s->message, TOP_NAME_MAX, "slow_message");
+	s->count = 71;
+	s->longest_ms = 1234;
+	draw(100, 40);
+	at = line_of("slow_kind");
+	cr_assert_gt(at, line_of("SLOW HANDLERS"));
+	cr_assert_gt(line_of("SLOW HANDLERS"), line_of("KIND"));
+	expect_cell("SLOW HANDLERS", "slow_kind", "COUNT", "71");
+	expect_cell("SLOW HANDLERS", "slow_kind", "LONGEST", "1234 ms");
+	cr_assert_not_null(strstr(screen.line[at], "slow_message"));
+}
+
 Test(top_screen, s_goes_to_the_next_column_and_r_turns_it_round)
 {
 	keys("ss"); /* P50, P99 */
