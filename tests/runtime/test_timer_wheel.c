@@ -110,3 +110,92 @@ Test(timer_wheel, a_jump_over_days_fires_what_is_due, .timeout = 5)
 	cx__wheel_advance(&wheel, UINT64_C(40) * 86400000, fire, &f);
 	cr_assert_eq(late.seq, 1);
 }
+
+/* ---- a million ---- */
+
+#define MANY 1000000
+#define ARMED_A_STEP 50
+#define CANCELLED_A_STEP 30
+
+enum fate { NEW, ARMED, FIRED, CANCELLED };
+
+static struct {
+	struct cx__wheel wheel;
+	struct cx_timer timer[MANY];
+	uint64_t due_ms[MANY]; /* as armed */
+	uint8_t fate[MANY];    /* enum fate */
+	uint64_t count[CANCELLED + 1];
+	uint64_t wrong, last_ms, random;
+} many;
+
+static uint64_t draw(uint64_t below)
+{
+	many.random ^= many.random << 13;
+	many.random ^= many.random >> 7;
+	many.random ^= many.random << 17;
+	return many.random % below;
+}
+
+static void set_fate(size_t i, enum fate from, enum fate to)
+{
+	if (many.fate[i] != from)
+		many.wrong++; /* once more, or after its end */
+	many.fate[i] = (uint8_t)to;
+	many.count[to]++;
+}
+
+/* On all levels that 9 minutes reach. */
+static void arm_one(size_t i)
+{
+	many.due_ms[i] = many.wheel.now_ms + 1 + draw(UINT64_C(1) << (i % 19 + 1));
+	set_fate(i, NEW, ARMED);
+	arm(&many.wheel, &many.timer[i], many.due_ms[i]);
+}
+
+static void cancel_any(void)
+{
+	const size_t i = draw(MANY);
+
+	if (many.fate[i] != ARMED)
+		return;
+	cx__wheel_remove(&many.wheel, &many.timer[i]);
+	set_fate(i, ARMED, CANCELLED);
+}
+
+static void fire_one(void *arg, struct cx_timer *timer)
+{
+	const size_t i = (size_t)(timer - many.timer);
+
+	(void)arg;
+	set_fate(i, ARMED, FIRED);
+	/* in its own tick, and ticks come in order: so in order of time */
+	if (many.due_ms[i] != many.wheel.now_ms || many.wheel.now_ms < many.last_ms)
+		many.wrong++;
+	many.last_ms = many.wheel.now_ms;
+	if (draw(8) == 0)
+		cancel_any(); /* maybe one of this very tick */
+}
+
+Test(timer_wheel, of_a_million_each_fires_once_in_its_tick_or_is_cancelled, .timeout = 60)
+{
+	uint64_t now_ms = 98765;
+	size_t later = MANY / 2;
+
+	many.random = 88172645463325252;
+	cx__wheel_init(&many.wheel, now_ms);
+	for (size_t i = 0; i < MANY / 2; i++)
+		arm_one(i);
+	while (later < MANY || many.wheel.count > 0) {
+		for (int i = 0; i < ARMED_A_STEP && later < MANY; i++)
+			arm_one(later++);
+		for (int i = 0; i < CANCELLED_A_STEP; i++)
+			cancel_any();
+		now_ms += 1 + draw(99);
+		cx__wheel_advance(&many.wheel, now_ms, fire_one, NULL);
+	}
+	cr_assert_eq(many.wrong, 0);
+	cr_assert_eq(many.count[ARMED], MANY);
+	cr_assert_eq(many.count[FIRED] + many.count[CANCELLED], MANY);
+	cr_assert_gt(many.count[CANCELLED], MANY / 100);
+	cr_assert_gt(many.count[FIRED], MANY / 100);
+}
