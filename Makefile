@@ -136,7 +136,7 @@ CODE_OBJ := $(call obj,$(CX_SRC) $(APP_SRC) $(MAIN_SRC))
 .SECONDARY:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: FORCE all release debug run test check check-asan check-tsan stress sim mutants fuzz bench \
+.PHONY: FORCE all release debug run test check check-asan check-tsan stress sim sim-selftest mutants fuzz bench \
 	bench-runtime bench-grpc bench-structures conformance e2e e2e-stack run-stack fault test-faults models stack-test modes-test \
 	grpc-test kafka-test lint format \
 	check-headers check-install docs deps library man install install-library uninstall clean help \
@@ -320,6 +320,10 @@ FIRST ?= $(shell date +%s)000
 sim: $(SIM)
 	$(call warnings_clean,$(call obj,$(SIM_SRC)))
 	@tests/sim/run.sh $(SIM) $(FIRST) $(SEEDS)
+
+# Do they report what fails, and is a run its seed alone?
+sim-selftest: $(SIM)
+	@tests/sim/selftest.sh $(SIM)
 
 # Bugs planted on purpose, each to be found by the simulator.
 mutants: $(SIM)

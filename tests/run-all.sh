@@ -43,7 +43,8 @@ stage_stress-tsan() # and without it: TSan's builds spell out what Concurrency K
 }
 stage_sim() # a failure prints its seed: relay_sim --trace SEED
 {
-	mk CONF=asan sim SEEDS=300 && mk sim SEEDS=10000 && mk mutants
+	mk CONF=asan sim-selftest && mk CONF=asan sim SEEDS=300 &&
+		mk sim-selftest && mk sim SEEDS=10000 && mk mutants
 }
 stage_models() { mk models; }
 stage_fuzz() { mk fuzz; }

@@ -185,8 +185,10 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 		return CX_EGONE;
 	}
 	if (rt->sim != NULL && lane != CX__CONTROL) {
-		const enum cx_sim_fate fate = cx__sim_fate(rt->sim, here, a, msg);
+		enum cx_sim_fate fate;
 
+		msg->to = to; /* it may be asked for */
+		fate = cx__sim_fate(rt->sim, here, a, msg);
 		if (fate == CX_SIM_REFUSE && lane == CX__BOUNDED)
 			return refuse(rt, here, a, msg, CX_EFULL);
 		if (fate == CX_SIM_LOSE) {

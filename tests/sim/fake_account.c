@@ -7,6 +7,7 @@
 
 #include "actors/account.h"
 #include "actors/hub.h"
+#include "sim/faults.h"
 #include "sim/world.h"
 #include "wire/client_frame.h"
 #include "wire/server_frame.h"
@@ -25,6 +26,8 @@ static void end_session(struct cx_ctx *ctx, uint32_t number)
 	const struct uuid jti = world_session_id(number, user->session);
 	uint64_t corr;
 
+	if (!fault_happens(FAULT_SESSION, "%u of client %u", user->session, number))
+		return;
 	user->session++;
 	user->ended_ms = cx_now_ms(ctx);
 	world.ended++;

@@ -7,6 +7,7 @@
 
 #include "actors/connection.h"
 #include "io/websocket_internal.h"
+#include "sim/faults.h"
 #include "sim/judge.h"
 #include "sim/world.h"
 #include "wire/client_frame.h"
@@ -187,8 +188,10 @@ static void on_message(struct cx_ctx *ctx, struct client *c, const struct uuid *
 {
 	if (!judge_message(c->number, c->device, id, cx_now_ms(ctx)) || world.is_last)
 		return; /* the last one is acknowledged when all have it */
-	if (!world.is_faulty || cx_random(ctx) % 4 > 0) /* else it comes again another time */
-		acknowledge(ctx, c, id);
+	if (world.is_faulty && cx_random(ctx) % 4 == 0 &&
+	    fault_happens(FAULT_UNTOLD, "client %u/%u", c->number, c->device))
+		return; /* it comes again another time */
+	acknowledge(ctx, c, id);
 }
 
 static void acknowledge_last(struct cx_ctx *ctx, struct client *c)
@@ -343,6 +346,12 @@ static void give_credit(struct cx_ctx *ctx, struct client *c)
 	to_connection(ctx, c, &m->hdr);
 }
 
+static bool is_cut(struct cx_ctx *ctx, const struct client *c)
+{
+	return cx_random(ctx) % CUT_ONE_IN == 0 &&
+	       fault_happens(FAULT_CUT, "client %u/%u", c->number, c->device);
+}
+
 static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct client *c = state;
@@ -354,7 +363,7 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 			open_connection(ctx, c);
 		return;
 	}
-	if (world.is_faulty ? cx_random(ctx) % CUT_ONE_IN == 0 : !c->is_calm) {
+	if (world.is_faulty ? is_cut(ctx, c) : !c->is_calm) {
 		c->is_calm = !world.is_faulty;
 		world.cuts++;
 		lose_connection(ctx, c);

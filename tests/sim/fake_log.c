@@ -7,6 +7,7 @@
 #include "io/inbox.h"
 #include "io/log.h"
 #include "io/store.h"
+#include "sim/faults.h"
 #include "sim/world.h"
 
 #define PENDING_MAX 512
@@ -215,7 +216,8 @@ static void on_commit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct fake_log *l = state;
 	const uint32_t from = world.entry_count;
-	const bool fails = world.is_faulty && cx_random(ctx) % FAILS_ONE_IN == 0;
+	const bool fails = world.is_faulty && cx_random(ctx) % FAILS_ONE_IN == 0 &&
+	                   fault_happens(FAULT_COMMIT, "%u records", l->count);
 	enum log_outcome outcomes[PENDING_MAX];
 
 	(void)msg;
@@ -232,9 +234,10 @@ static void on_commit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 
 /* ---- reader and store ---- */
 
-static bool read_fails(struct cx_ctx *ctx)
+static bool read_fails(struct cx_ctx *ctx, const struct cx_msg *msg)
 {
-	const bool fails = world.is_faulty && cx_random(ctx) % READ_FAILS_ONE_IN == 0;
+	const bool fails = world.is_faulty && cx_random(ctx) % READ_FAILS_ONE_IN == 0 &&
+	                   fault_happens(FAULT_READ, "of inbox/%u", msg->from.slot);
 
 	world.failed_reads += fails;
 	return fails;
@@ -247,7 +250,7 @@ static void on_index(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	static struct log_index_entry rows[ENTRIES_MAX];
 
 	(void)state;
-	if (read_fails(ctx)) {
+	if (read_fails(ctx, msg)) {
 		m->outcome = LOG_FAILED;
 		cx_reply(ctx, msg, &m->hdr);
 		return;
@@ -278,7 +281,7 @@ static void on_fetch(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	size_t used = 0;
 
 	(void)state;
-	m->outcome = read_fails(ctx) ? LOG_FAILED : LOG_OK;
+	m->outcome = read_fails(ctx, msg) ? LOG_FAILED : LOG_OK;
 	for (uint32_t i = 0; m->outcome == LOG_OK && i < world.entry_count; i++) {
 		const struct entry *e = &world.entries[i];
 

@@ -4,6 +4,10 @@
  *
  *   relay_sim FIRST COUNT          seeds FIRST .. FIRST+COUNT-1; last line `sim: N passed, N failed`
  *   relay_sim --trace SEED         that one, its trace on standard output
+ *   relay_sim --hash FIRST COUNT   a line for each: what makes its run out, in one number
+ *   --brief                        no search for the faults that a failure needs (minimise.h)
+ *   --seconds N                    a seed that takes longer has failed
+ *   --plant WHAT SEED              for the self-test: an abort, fault, hang or judge's complaint there
  *
  * One run: faults for a while (refused sends, lost pushes, commits that fail, connections that break,
  * sessions that end elsewhere, the process killed and started again on the same disk, wall clock jumps), then quiet until all
@@ -17,52 +21,175 @@
 
 #include <cx/log.h>
 
+#include "sim/crash.h"
+#include "sim/minimise.h"
 #include "sim/run.h"
 #include "sim/world.h"
 
-static bool run_and_tell(uint64_t seed, FILE *trace)
-{
-	const bool is_good = run_seed(seed, trace);
+#define SEED_SECS 120 /* a run takes 15 ms, with sanitizers and a promise broken late, 20 s */
+#define MINIMISE_SECS 600
 
+struct options {
+	bool is_trace, is_hash, is_brief;
+	unsigned seconds;
+	uint64_t first, count; /* of --trace the seed in first */
+};
+
+struct sums {
+	uint64_t failed, received, cuts, lost, refused, commits, reads, displaced, ended;
+};
+
+static void add_up(struct sums *sums)
+{
+	sums->received += world.received;
+	sums->cuts += world.cuts;
+	sums->displaced += world.displaced;
+	sums->ended += world.ended;
+	sums->lost += world.lost;
+	sums->refused += world.refused;
+	sums->commits += world.failed_commits;
+	sums->reads += world.failed_reads;
+}
+
+static void print_sums(const struct options *o, const struct sums *s)
+{
+	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu displaced,"
+	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu commits and "
+	       "%llu reads failed\n",
+	       (unsigned long long)o->first, (unsigned long long)(o->first + o->count - 1),
+	       (unsigned long long)s->received, (unsigned long long)s->cuts,
+	       (unsigned long long)s->displaced, (unsigned long long)s->ended,
+	       (unsigned long long)s->lost, (unsigned long long)s->refused,
+	       (unsigned long long)s->commits, (unsigned long long)s->reads);
+	printf("sim: %llu passed, %llu failed\n", (unsigned long long)(o->count - s->failed),
+	       (unsigned long long)s->failed);
+}
+
+static bool run_one(const struct options *o, uint64_t seed, const struct run_watch *watch)
+{
+	bool is_good;
+
+	crash_begin(seed, o->seconds);
+	is_good = run_seed(seed, watch);
+	crash_end();
 	if (!is_good)
 		printf("FAIL seed %llu: %s\n", (unsigned long long)seed, world.broken);
 	return is_good;
 }
 
+/* The first that fails is told in full: the others most often fail for the same reason. */
+static int run_all(const struct options *o)
+{
+	struct sums sums = { 0 };
+
+	for (uint64_t seed = o->first; seed < o->first + o->count; seed++) {
+		if (run_one(o, seed, &(struct run_watch){ 0 })) {
+			add_up(&sums);
+			continue;
+		}
+		add_up(&sums);
+		if (sums.failed++ > 0 || o->is_brief)
+			continue;
+		crash_begin(seed, MINIMISE_SECS);
+		minimise(seed);
+		crash_end();
+	}
+	print_sums(o, &sums);
+	return sums.failed == 0 ? 0 : 1;
+}
+
+/* ---- what a run was, in one number ---- */
+
+static ssize_t hash_write(void *cookie, const char *bytes, size_t len)
+{
+	uint64_t *hash = cookie;
+
+	for (size_t i = 0; i < len; i++) /* FNV-1a */
+		*hash = (*hash ^ (uint8_t)bytes[i]) * UINT64_C(0x100000001b3);
+	return (ssize_t)len;
+}
+
+static int hash_all(const struct options *o)
+{
+	bool is_good = true;
+
+	for (uint64_t seed = o->first; seed < o->first + o->count; seed++) {
+		uint64_t hash = UINT64_C(0xcbf29ce484222325);
+		struct run_watch watch = {
+			.trace = fopencookie(&hash, "w",
+			                     (cookie_io_functions_t){ .write = hash_write })
+		};
+
+		if (watch.trace == NULL)
+			return 2;
+		is_good = run_one(o, seed, &watch) && is_good;
+		fclose(watch.trace);
+		printf("seed %llu: %llu steps, %u messages, trace %016llx\n",
+		       (unsigned long long)seed, (unsigned long long)world.steps,
+		       world.received, (unsigned long long)hash);
+	}
+	return is_good ? 0 : 1;
+}
+
+/* ---- arguments ---- */
+
+static bool plant(const char *what, const char *seed)
+{
+	static const char *const names[] = { [PLANT_ABORT] = "abort",
+		                             [PLANT_FAULT] = "fault",
+		                             [PLANT_HANG] = "hang",
+		                             [PLANT_JUDGE] = "judge" };
+
+	for (unsigned i = PLANT_ABORT; i <= PLANT_JUDGE; i++) {
+		if (strcmp(what, names[i]) != 0)
+			continue;
+		run_plant((enum plant)i, strtoull(seed, NULL, 10));
+		return true;
+	}
+	return false;
+}
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+	int at = 1;
+
+	for (; at < argc && argv[at][0] == '-'; at++) {
+		if (strcmp(argv[at], "--trace") == 0)
+			o->is_trace = true;
+		else if (strcmp(argv[at], "--hash") == 0)
+			o->is_hash = true;
+		else if (strcmp(argv[at], "--brief") == 0)
+			o->is_brief = true;
+		else if (strcmp(argv[at], "--seconds") == 0 && at + 1 < argc)
+			o->seconds = (unsigned)strtoul(argv[++at], NULL, 10);
+		else if (strcmp(argv[at], "--plant") == 0 && at + 2 < argc &&
+		         plant(argv[at + 1], argv[at + 2]))
+			at += 2;
+		else
+			return false;
+	}
+	if (argc - at != (o->is_trace ? 1 : 2))
+		return false;
+	o->first = strtoull(argv[at], NULL, 10);
+	o->count = o->is_trace ? 1 : strtoull(argv[at + 1], NULL, 10);
+	return o->count > 0;
+}
+
 int main(int argc, char **argv)
 {
-	const uint64_t first = argc == 3 ? strtoull(argv[1], NULL, 10) : 0;
-	const uint64_t count = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
-	uint64_t failed = 0, received = 0, cuts = 0, lost = 0, refused = 0, failures = 0,
-		 reads = 0, displaced = 0, ended = 0;
+	struct options o = { .seconds = SEED_SECS };
 
 	cx_log_setup(CX_ERROR, CX_LOG_TEXT);
-	if (argc == 3 && strcmp(argv[1], "--trace") == 0)
-		return run_and_tell(count, stdout) ? 0 : 1;
-	if (argc != 3 || count == 0) {
-		fprintf(stderr, "usage: relay_sim FIRST COUNT | --trace SEED\n");
+	setvbuf(stdout, NULL, _IOLBF,
+	        0); /* what was said is there when a run ends the process */
+	if (!parse(argc, argv, &o)) {
+		fprintf(stderr,
+		        "usage: relay_sim [--brief] [--hash] FIRST COUNT | --trace SEED\n"
+		        "       [--seconds N] [--plant abort|fault|hang|judge SEED]\n");
 		return 2;
 	}
-	for (uint64_t seed = first; seed < first + count; seed++) {
-		failed += !run_and_tell(seed, NULL);
-		received += world.received;
-		cuts += world.cuts;
-		displaced += world.displaced;
-		ended += world.ended;
-		lost += world.lost;
-		refused += world.refused;
-		failures += world.failed_commits;
-		reads += world.failed_reads;
-	}
-	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu displaced,"
-	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu commits and "
-	       "%llu reads failed\n",
-	       (unsigned long long)first, (unsigned long long)(first + count - 1),
-	       (unsigned long long)received, (unsigned long long)cuts,
-	       (unsigned long long)displaced, (unsigned long long)ended,
-	       (unsigned long long)lost, (unsigned long long)refused,
-	       (unsigned long long)failures, (unsigned long long)reads);
-	printf("sim: %llu passed, %llu failed\n", (unsigned long long)(count - failed),
-	       (unsigned long long)failed);
-	return failed == 0 ? 0 : 1;
+	crash_setup();
+	if (o.is_trace)
+		return run_one(&o, o.first, &(struct run_watch){ .trace = stdout }) ? 0 : 1;
+	return o.is_hash ? hash_all(&o) : run_all(&o);
 }

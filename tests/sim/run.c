@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim/run.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include <construct/messages.h>
@@ -9,6 +10,7 @@
 #include "actors/hub.h"
 #include "actors/partition.h"
 #include "io/embedded_inbox.h"
+#include "sim/faults.h"
 #include "sim/judge.h"
 
 #define WORKERS 2
@@ -18,6 +20,7 @@
 #define LAST_WAIT_MS 300
 #define LAST_MS 200
 #define STEPS_MAX 4000000
+#define PLANT_STEP 1000
 #define WALL_MS INT64_C(1704067200000)
 #define JUMP_MAX_MS (10 * INT64_C(86400000)) /* more than a message lives */
 
@@ -38,14 +41,17 @@ static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
                              const struct cx_msg *msg, uint64_t random)
 {
 	(void)arg;
-	(void)from;
 	if (strcmp(to, "fake_client") == 0 || world.is_last)
 		return CX_SIM_DELIVER;
-	if ((msg->type == HUB_PUSH || msg->type == HUB_WAKE) && random % 8 == 0) {
+	if ((msg->type == HUB_PUSH || msg->type == HUB_WAKE) && random % 8 == 0 &&
+	    fault_happens(FAULT_PUSH, "%s/%u to %s/%u", from, msg->from.slot, to,
+	                  msg->to.slot)) {
 		world.lost++;
 		return CX_SIM_LOSE;
 	}
-	if (world.is_faulty && random % 64 == 1) {
+	if (world.is_faulty && random % 64 == 1 &&
+	    fault_happens(FAULT_SEND, "%s/%u to %s/%u", from, msg->from.slot, to,
+	                  msg->to.slot)) {
 		note_refused(msg);
 		return CX_SIM_REFUSE;
 	}
@@ -138,8 +144,53 @@ static void jump_wall(struct cx_sim *sim)
 	const uint64_t range = 2 * (uint64_t)JUMP_MAX_MS;
 	const int64_t ms = (int64_t)(cx_sim_random(sim) % range) - JUMP_MAX_MS;
 
+	if (!fault_happens(FAULT_WALL, "by %lld ms", (long long)ms))
+		return;
 	world.jumped_ms += ms;
 	cx_sim_jump_wall(sim, ms);
+}
+
+/* ---- steps ---- */
+
+static struct {
+	enum plant what;
+	uint64_t seed;
+	bool is_there; /* in this run */
+	volatile int *volatile nowhere;
+} planted;
+
+void run_plant(enum plant what, uint64_t seed)
+{
+	planted.what = what;
+	planted.seed = seed;
+}
+
+static void reap(void)
+{
+	if (planted.what == PLANT_JUDGE && world.is_faulty && world.cuts >= 3)
+		world_broken("planted: %u connections were cut", world.cuts);
+	if (world.steps != PLANT_STEP)
+		return;
+	cx_assert(planted.what != PLANT_ABORT);
+	if (planted.what == PLANT_FAULT)
+		*planted.nowhere = 1;
+	while (planted.what == PLANT_HANG)
+		;
+}
+
+static void step(struct cx_sim *sim)
+{
+	cx_sim_step(sim);
+	if (++world.steps > STEPS_MAX)
+		world_broken("it does not settle: %d steps", STEPS_MAX);
+	if (planted.is_there)
+		reap();
+}
+
+static void step_until_ms(struct cx_sim *sim, uint64_t end_ms)
+{
+	while (cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0')
+		step(sim);
 }
 
 /* Steps until all is so on every connection, for at most so long. */
@@ -153,7 +204,7 @@ static void step_until_all(struct cx_sim *sim, bool (*all)(uint32_t, uint32_t),
 		if (cx_sim_now_ms(sim) >= end_ms)
 			world_broken("client %u: not all connections have its last %s in %d ms",
 			             world.last_sender, what, LAST_MS);
-		cx_sim_step(sim);
+		step(sim);
 	}
 }
 
@@ -166,58 +217,98 @@ static void last_message(struct cx_sim *sim)
 	while (!judge_all_are_there(cx_sim_now_ms(sim)) && world.broken[0] == '\0') {
 		if (cx_sim_now_ms(sim) >= end_ms)
 			world_broken("a device that cannot connect");
-		cx_sim_step(sim);
+		step(sim);
 	}
 	world.is_last = true;
-	cx_sim_run_ms(sim, LAST_WAIT_MS);
+	step_until_ms(sim, cx_sim_now_ms(sim) + LAST_WAIT_MS);
 	world.last_sender = (uint32_t)(cx_sim_random(sim) % CLIENTS);
 	world.is_last_wanted = true;
 	step_until_all(sim, judge_all_got, "message");
 	step_until_all(sim, judge_all_told, "receipt");
 }
 
-static void one_life(uint64_t seed, unsigned life, FILE *trace)
+static struct cx_sim *begin_life(uint64_t seed, unsigned life, FILE *trace)
 {
+	static const char *const names[] = {
+#define X(id, type, text) text,
+#include <construct/messages.def>
+#undef X
+	};
 	const struct cx_sim_conf conf = {
-		.runtime = { .seed = seed * LIVES + life, .workers = WORKERS },
+		.runtime = { .seed = seed * LIVES + life,
+		             .workers = WORKERS,
+		             .msg_names = names,
+		             .msg_name_count = CX_COUNTOF(names) },
 		.wall_ms = WALL_MS + world.jumped_ms,
 		.fault = fate,
 		.trace = trace,
 	};
-	const bool is_last = life == LIVES - 1;
 	struct cx_sim *sim;
-	uint64_t end_ms;
 
 	cx_assert(cx_sim_new(&conf, &sim) == CX_OK);
+	faults_life(sim, life);
+	if (trace != NULL)
+		fprintf(trace, "life %u\n", life);
 	/* half of the time all has rows, so that nothing is known of anybody until it is asked */
 	world.floor = cx_sim_random(sim) % 2 == 0 ? world.last_id
 	                                          : cx_sim_random(sim) % (world.last_id + 1);
 	boot(sim);
+	return sim;
+}
+
+static void faulty(struct cx_sim *sim)
+{
+	const uint64_t end_ms =
+		cx_sim_now_ms(sim) + FAULTY_MS / 2 + cx_sim_random(sim) % FAULTY_MS;
+
 	world.is_faulty = true;
-	end_ms = cx_sim_now_ms(sim) + FAULTY_MS / 2 + cx_sim_random(sim) % FAULTY_MS;
 	while (cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0') {
 		if (cx_sim_random(sim) % 20000 == 0)
 			jump_wall(sim);
-		cx_sim_step(sim);
+		step(sim);
 	}
 	world.is_faulty = false;
-	end_ms = cx_sim_now_ms(sim) + QUIET_MS;
-	while (is_last && !all_settled() && cx_sim_now_ms(sim) < end_ms &&
-	       world.broken[0] == '\0')
-		cx_sim_step(sim);
-	if (is_last && all_settled() && world.broken[0] == '\0')
-		last_message(sim);
-	cx_sim_free(sim); /* kill -9: only world is left */
-	forget_connections();
 }
 
-bool run_seed(uint64_t seed, FILE *trace)
+static void quiet(struct cx_sim *sim)
 {
-	memset(&world, 0, sizeof(world));
+	const uint64_t end_ms = cx_sim_now_ms(sim) + QUIET_MS;
+
+	while (!all_settled() && cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0')
+		step(sim);
+	if (all_settled() && world.broken[0] == '\0')
+		last_message(sim);
+}
+
+/* Not the entries: each is written whole before it is read, and they are most of it. */
+static void begin_world(void)
+{
+	const size_t kept = offsetof(struct world, entry_count);
+
+	memset((char *)&world + kept, 0, sizeof(world) - kept);
 	for (uint32_t i = 0; i < CLIENTS; i++)
 		world.users[i].id = (struct uuid){ { 0xaa, (uint8_t)(17 * i + 3), 0x40 } };
-	for (unsigned life = 0; life < LIVES && world.broken[0] == '\0'; life++)
-		one_life(seed, life, trace);
+}
+
+bool run_seed(uint64_t seed, const struct run_watch *watch)
+{
+	unsigned life = 0;
+
+	begin_world();
+	planted.is_there = planted.what != PLANT_NOTHING && planted.seed == seed;
+	faults_begin(watch->only, watch->list, watch->trace);
+	while (life < LIVES && world.broken[0] == '\0') {
+		struct cx_sim *sim = begin_life(seed, life, watch->trace);
+
+		do
+			faulty(sim);
+		while (++life < LIVES && world.broken[0] == '\0' &&
+		       !fault_happens(FAULT_KILL, "with all its actors"));
+		if (life == LIVES && world.broken[0] == '\0')
+			quiet(sim);
+		cx_sim_free(sim); /* kill -9: only world is left */
+		forget_connections();
+	}
 	if (world.broken[0] == '\0')
 		judge_end();
 	return world.broken[0] == '\0';

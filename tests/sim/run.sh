@@ -1,16 +1,53 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run.sh RELAY_SIM FIRST COUNT: the seeds that ever failed (seeds.txt), then COUNT new ones from FIRST.
-# A failing seed is printed; RELAY_SIM --trace SEED shows what happened.  Put it into seeds.txt.
+# run.sh RELAY_SIM FIRST COUNT [SEEDS.TXT]: the seeds that ever failed (seeds.txt), then COUNT new ones
+# from FIRST.  A failing seed is printed, with the line for seeds.txt and the command that shows what
+# happened.  Whether one failed is said by exit codes; what is printed only counts them.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-sim=$1 passed=0 failed=0
-for seed in $(sed 's/#.*//' "$here/seeds.txt"); do
-	if "$sim" "$seed" 1 | grep FAIL; then failed=$((failed + 1)); else passed=$((passed + 1)); fi
+sim=$1 first=$2 count=$3 seeds=${4:-$here/seeds.txt} passed=0 failed=0
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+
+failures() { grep -c '^FAIL seed' "$dir/out"; }
+
+advise() # what to do about each that failed
+{
+	sed -n 's/^FAIL seed \([0-9]*\): \(.*\)/\1 \2/p' "$dir/out" | while read -r seed what; do
+		echo "sim: add to tests/sim/seeds.txt:  $seed # $what"
+		echo "sim: to see it:  $sim --trace $seed"
+	done
+}
+
+for seed in $(sed 's/#.*//' "$seeds"); do
+	if "$sim" "$seed" 1 >"$dir/out"; then
+		passed=$((passed + 1))
+		continue
+	else
+		code=$?
+	fi
+	failed=$((failed + 1))
+	grep -v '^sim: [0-9]* passed' "$dir/out"
+	[ "$(failures)" -gt 0 ] || echo "FAIL seed $seed: exit code $code"
+	echo "sim: stored in tests/sim/seeds.txt; to see it:  $sim --trace $seed"
 done
-out=$("$sim" "$2" "$3")
-echo "$out" | grep -v '^sim: [0-9]* passed'
-set -- $(echo "$out" | sed -n 's/^sim: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
-[ $# = 2 ] || { echo "sim: it did not end"; exit 1; }
-echo "sim: $((passed + $1)) passed, $((failed + $2)) failed"
-[ $((failed + $2)) = 0 ]
+
+"$sim" "$first" "$count" >"$dir/out"
+code=$?
+grep -v '^sim: [0-9]* passed' "$dir/out"
+advise
+new=$(failures)
+if grep -q '^sim: [0-9]* passed' "$dir/out"; then
+	[ $code = 0 ] || [ "$new" -gt 0 ] || { echo "sim: exit code $code, after the last seed"; new=1; }
+	passed=$((passed + count - new))
+elif [ "$new" -gt 0 ]; then # the last of them ended it
+	last=$(sed -n 's/^FAIL seed \([0-9]*\):.*/\1/p' "$dir/out" | tail -n 1)
+	echo "sim: it ended there: the seeds after $last did not run"
+	passed=$((passed + last - first + 1 - new))
+else
+	echo "sim: exit code $code, and no seed was named"
+	new=1
+fi
+failed=$((failed + new))
+echo "sim: $passed passed, $failed failed"
+[ $failed = 0 ] && [ $code = 0 ]

@@ -14,6 +14,7 @@ void world_broken(const char *format, ...)
 
 	if (world.broken[0] != '\0')
 		return;
+	world.promise = format;
 	va_start(args, format);
 	vsnprintf(world.broken, sizeof(world.broken), format, args);
 	va_end(args);

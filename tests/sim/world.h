@@ -86,8 +86,10 @@ struct world {
 	uint64_t last_id;
 	uint64_t
 		floor; /* in this life: entries up to it have rows, which only a question finds */
-	int64_t jumped_ms; /* how far the wall clock was set since the beginning */
-	char broken[256];  /* the first promise that was found broken; empty: none */
+	int64_t jumped_ms;   /* how far the wall clock was set since the beginning */
+	char broken[256];    /* the first promise that was found broken; empty: none */
+	const char *promise; /* its text, the same for all of its kind */
+	uint64_t steps;
 	/* counts, so that a run that tested nothing shows */
 	uint32_t accepted, received, reported, failed_commits, cuts, refused, lost,
 		failed_reads, displaced, ended;
