@@ -5,14 +5,10 @@
 #include <string.h>
 
 static const char *const names[FAULT_KINDS] = {
-	[FAULT_PUSH] = "push lost",
-	[FAULT_SEND] = "send refused",
-	[FAULT_CUT] = "connection cut",
-	[FAULT_SESSION] = "session ended",
-	[FAULT_COMMIT] = "commit failed",
-	[FAULT_READ] = "read failed",
-	[FAULT_WALL] = "wall clock jumped",
-	[FAULT_UNTOLD] = "message not acknowledged",
+	[FAULT_PUSH] = "push lost",         [FAULT_SEND] = "send refused",
+	[FAULT_CUT] = "connection cut",     [FAULT_SESSION] = "session ended",
+	[FAULT_COMMIT] = "commit failed",   [FAULT_READ] = "read failed",
+	[FAULT_WALL] = "wall clock jumped", [FAULT_UNTOLD] = "message not acknowledged",
 	[FAULT_KILL] = "process killed",
 };
 
@@ -54,7 +50,8 @@ static bool is_left_out(enum fault_kind kind, uint32_t number)
 static void write_line(FILE *out, const char *margin, enum fault_kind kind, const char *where)
 {
 	if (out != NULL)
-		fprintf(out, "%sfault: life %u, step %llu, %llu ms: %s (%u): %s\n", margin, faults.life, (unsigned long long)cx_sim_steps(faults.sim),
+		fprintf(out, "%sfault: life %u, step %llu, %llu ms: %s (%u): %s\n", margin,
+		        faults.life, (unsigned long long)cx_sim_steps(faults.sim),
 		        (unsigned long long)cx_sim_now_ms(faults.sim), names[kind],
 		        faults.drawn[kind], where);
 }

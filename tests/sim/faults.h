@@ -14,15 +14,15 @@
 #define FAULTS_MAX 2048 /* of a kind; in a run with a choice those beyond do not happen */
 
 enum fault_kind {
-	FAULT_PUSH,     /* lost */
-	FAULT_SEND,     /* refused */
-	FAULT_CUT,      /* of a connection */
-	FAULT_SESSION,  /* ended */
-	FAULT_COMMIT,   /* failed */
-	FAULT_READ,     /* failed */
-	FAULT_WALL,     /* jump */
-	FAULT_UNTOLD,   /* message, not acknowledged */
-	FAULT_KILL,     /* of the process */
+	FAULT_PUSH,    /* lost */
+	FAULT_SEND,    /* refused */
+	FAULT_CUT,     /* of a connection */
+	FAULT_SESSION, /* ended */
+	FAULT_COMMIT,  /* failed */
+	FAULT_READ,    /* failed */
+	FAULT_WALL,    /* jump */
+	FAULT_UNTOLD,  /* message, not acknowledged */
+	FAULT_KILL,    /* of the process */
 	FAULT_KINDS,
 };
 
