@@ -8,6 +8,7 @@
 #include "actors/connection.h"
 #include "io/websocket_internal.h"
 #include "sim/faults.h"
+#include "sim/forge.h"
 #include "sim/judge.h"
 #include "sim/world.h"
 #include "wire/client_frame.h"
@@ -16,6 +17,9 @@
 #define TICK_MS 4
 #define CUT_ONE_IN 120 /* ticks */
 #define ANSWER_MAX_MS 15100
+#define STALL_ONE_IN 100
+#define STALL_MAX_MS 300
+#define FORGE_ONE_IN 60
 #define AWAY_MAX_MS 100 /* after a break; of the one that was displaced, at least AWAY_MIN_MS */
 #define AWAY_MIN_MS 10
 
@@ -29,6 +33,9 @@ struct client {
 	bool is_calm; /* connected anew since the faults ended: what was not acknowledged comes again */
 	uint32_t open; /* sends without an answer */
 	uint64_t away_until_ms;
+	uint32_t forged;    /* messages, and no refusal yet */
+	bool is_behind;     /* it has stalled: what came meanwhile is not acknowledged, */
+	uint64_t pong_owed; /* nor this ping answered; 0: none */
 	uint64_t credit;
 	uint64_t pings;                       /* sent so far, over all connections */
 	uint64_t ping_of[CLIENTS][SENDS_MAX]; /* the one behind an acknowledgement; 0: none */
@@ -70,6 +77,9 @@ static void open_connection(struct cx_ctx *ctx, struct client *c)
 	c->is_live = false;
 	c->is_displaced = false;
 	c->open = 0;
+	c->forged = 0;
+	c->is_behind = false;
+	c->pong_owed = 0;
 	c->credit = 0;
 	judge_opened(c->number, c->device, cx_now_ms(ctx));
 	device->session = c->user->session;
@@ -131,9 +141,13 @@ static void send_more(struct cx_ctx *ctx, struct client *c)
 			send_message(ctx, c, n);
 		return;
 	}
-	while (c->open < IN_FLIGHT && c->user->next < SENDS_MAX - 1 && world.is_faulty &&
-	       cx_random(ctx) % 3 == 0)
+	while (c->open < IN_FLIGHT && c->user->next < SENDS_MAX - 1 - BURST &&
+	       world.is_faulty && cx_random(ctx) % 3 == 0)
 		send_message(ctx, c, c->user->next++);
+	while (world.is_slow && c->open < IN_FLIGHT && c->user->burst > 0) {
+		c->user->burst--;
+		send_message(ctx, c, c->user->next++);
+	}
 	if (!world.is_last_wanted || world.last_sender != c->number)
 		return;
 	world.is_last_wanted = false;
@@ -141,7 +155,43 @@ static void send_more(struct cx_ctx *ctx, struct client *c)
 	send_message(ctx, c, world.last_number);
 }
 
+static void send_pong(struct cx_ctx *ctx, struct client *c, uint64_t number)
+{
+	struct ws_pong_in *pong = CX_MSG_NEW(ctx, WS_PONG, struct ws_pong_in);
+
+	pong->number = number;
+	to_connection(ctx, c, &pong->hdr);
+}
+
+static void forge(struct cx_ctx *ctx, struct client *c)
+{
+	const bool is_message = cx_random(ctx) % 2 == 0;
+	uint8_t frame[1024];
+	size_t len;
+
+	if (!fault_happens(FAULT_FORGED, "client %u/%u: %s", c->number, c->device,
+	                   is_message ? "message" : "acknowledgement"))
+		return;
+	len = is_message ? forge_message(ctx, c->number, frame, sizeof(frame))
+	                 : forge_acknowledge(ctx, c->number, frame, sizeof(frame));
+	if (len == 0)
+		return;
+	world.forged++;
+	c->forged += is_message;
+	send_frame(ctx, c, frame, len);
+}
+
 /* ---- frames from the relay ---- */
+
+/* Takes nothing from its socket's inbox. */
+static bool is_stalled(struct cx_ctx *ctx, const struct client *c)
+{
+	const struct device *d = &c->user->devices[c->device];
+
+	if (world.is_slow)
+		return c->number == world.slow_user && c->device == world.slow_device;
+	return cx_now_ms(ctx) < d->stalled_until_ms;
+}
 
 static void on_answer(struct client *c, const struct uuid *id, bool is_accepted)
 {
@@ -188,6 +238,10 @@ static void on_message(struct cx_ctx *ctx, struct client *c, const struct uuid *
 {
 	if (!judge_message(c->number, c->device, id, cx_now_ms(ctx)) || world.is_last)
 		return; /* the last one is acknowledged when all have it */
+	if (is_stalled(ctx, c)) {
+		c->is_behind = true;
+		return;
+	}
 	if (world.is_faulty && cx_random(ctx) % 4 == 0 &&
 	    fault_happens(FAULT_UNTOLD, "client %u/%u", c->number, c->device))
 		return; /* it comes again another time */
@@ -202,6 +256,24 @@ static void acknowledge_last(struct cx_ctx *ctx, struct client *c)
 	if (world_recipient(from, n) == c->number && c->user->devices[c->device].got[from][n] &&
 	    !c->user->got[from][n].is_acknowledged && judge_all_got(from, n))
 		acknowledge(ctx, c, &id);
+}
+
+/* It reads what came while it stalled. */
+static void catch_up(struct cx_ctx *ctx, struct client *c)
+{
+	const struct device *d = &c->user->devices[c->device];
+
+	c->is_behind = false;
+	if (c->pong_owed > 0)
+		send_pong(ctx, c, c->pong_owed);
+	c->pong_owed = 0;
+	for (uint32_t from = 0; from < CLIENTS; from++)
+		for (uint32_t n = 0; n < SENDS_MAX; n++) {
+			const struct uuid id = world_message_id(from, n);
+
+			if (d->got[from][n] && !c->user->got[from][n].is_acknowledged)
+				acknowledge(ctx, c, &id);
+		}
 }
 
 static void on_pong(struct cx_ctx *ctx, struct client *c, const uint8_t *bytes, size_t len)
@@ -230,6 +302,9 @@ static void on_error_frame(struct client *c, const struct server_frame *f)
 	}
 	if (f->error.message_id.at == NULL || !uuid_parse(f->error.message_id, &id, NULL))
 		world_broken("client %u: an error about nothing", c->number);
+	else if (f->error.code == ERROR_FORBIDDEN && c->forged > 0 &&
+	         world_message_of(&id, &sender, &number) && sender != c->number)
+		c->forged--;
 	else if (f->error.code != ERROR_SERVER_ERROR)
 		on_answer(c, &id, f->error.code == ERROR_DUPLICATE_MESSAGE);
 	else if (world_message_of(&id, &sender, &number) && sender != c->number)
@@ -290,15 +365,16 @@ static void on_send(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		on_pong(ctx, c, bytes, m->len);
 	else
 		on_frame(ctx, c, bytes, m->len);
-	if (m->kind == WS_INBOX)
-		c->credit += m->len;
+	if (m->kind != WS_INBOX)
+		return;
+	judge_bytes(c->number, c->device, m->len);
+	c->credit += m->len;
 }
 
 static void on_control(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	const struct ws_control_msg *m = CX_MSG_AS(struct ws_control_msg, msg);
 	struct client *c = state;
-	struct ws_pong_in *pong;
 
 	if (!is_current(c, m->gen))
 		return;
@@ -314,9 +390,12 @@ static void on_control(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 			c->away_until_ms = cx_now_ms(ctx) + AWAY_MIN_MS;
 		return;
 	}
-	pong = CX_MSG_NEW(ctx, WS_PONG, struct ws_pong_in);
-	pong->number = m->number;
-	to_connection(ctx, c, &pong->hdr);
+	if (is_stalled(ctx, c)) {
+		c->is_behind = true;
+		c->pong_owed = m->number;
+		return;
+	}
+	send_pong(ctx, c, m->number);
 }
 
 static void on_consumed(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -342,6 +421,7 @@ static void give_credit(struct cx_ctx *ctx, struct client *c)
 		return;
 	m = CX_MSG_NEW(ctx, WS_CREDIT, struct ws_credit);
 	m->bytes = (uint32_t)c->credit;
+	c->user->devices[c->device].unpaid_bytes -= c->credit;
 	c->credit = 0;
 	to_connection(ctx, c, &m->hdr);
 }
@@ -350,6 +430,21 @@ static bool is_cut(struct cx_ctx *ctx, const struct client *c)
 {
 	return cx_random(ctx) % CUT_ONE_IN == 0 &&
 	       fault_happens(FAULT_CUT, "client %u/%u", c->number, c->device);
+}
+
+static void misbehave(struct cx_ctx *ctx, struct client *c)
+{
+	const uint64_t random = cx_random(ctx);
+	const uint64_t ms = (random >> 32) % STALL_MAX_MS;
+
+	if (c->is_live && random % FORGE_ONE_IN == 0) {
+		forge(ctx, c);
+	} else if (random % STALL_ONE_IN == 1 && !is_stalled(ctx, c) &&
+	           fault_happens(FAULT_STALL, "client %u/%u, %u ms", c->number, c->device,
+	                         (unsigned)ms)) {
+		world.stalls++;
+		c->user->devices[c->device].stalled_until_ms = cx_now_ms(ctx) + ms;
+	}
 }
 
 static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -371,8 +466,14 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	}
 	check_answers_come(ctx, c);
 	judge_connections(c->number, cx_now_ms(ctx));
-	if (cx_random(ctx) % 2 == 0)
-		give_credit(ctx, c);
+	if (world.is_faulty)
+		misbehave(ctx, c);
+	if (!is_stalled(ctx, c)) {
+		if (c->is_behind)
+			catch_up(ctx, c);
+		if (cx_random(ctx) % 2 == 0)
+			give_credit(ctx, c);
+	}
 	if (c->is_live)
 		send_more(ctx, c);
 	if (world.is_last && !world.is_last_wanted)

@@ -8,6 +8,7 @@
 #include "io/log.h"
 #include "io/store.h"
 #include "sim/faults.h"
+#include "sim/judge.h"
 #include "sim/world.h"
 
 #define PENDING_MAX 512
@@ -117,7 +118,7 @@ static void apply_settle(struct cx_ctx *ctx, const struct pending *p)
 	struct entry *e = live_entry(&p->owner, p->ref);
 	struct pending receipt = { .owner = p->peer, .peer = p->owner, .frame = p->frame };
 
-	if (e == NULL)
+	if (e == NULL || (p->frame != NULL && !judge_settle(e)))
 		return;
 	e->is_gone = true;
 	if (p->frame != NULL)
@@ -129,6 +130,8 @@ static enum log_outcome apply(struct cx_ctx *ctx, const struct pending *p)
 	if (p->kind == APPEND) {
 		if (world_entry(&p->key) != NULL)
 			return LOG_DUPLICATE;
+		if (!judge_append(&p->owner, &p->peer, &p->key))
+			return LOG_FAILED;
 		store_entry(ctx, RECORD_MESSAGE, p, &p->key);
 	} else if (p->kind == SETTLE) {
 		apply_settle(ctx, p);

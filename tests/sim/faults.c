@@ -9,6 +9,7 @@ static const char *const names[FAULT_KINDS] = {
 	[FAULT_CUT] = "connection cut",     [FAULT_SESSION] = "session ended",
 	[FAULT_COMMIT] = "commit failed",   [FAULT_READ] = "read failed",
 	[FAULT_WALL] = "wall clock jumped", [FAULT_UNTOLD] = "message not acknowledged",
+	[FAULT_STALL] = "reader stalled",   [FAULT_FORGED] = "frame forged",
 	[FAULT_KILL] = "process killed",
 };
 

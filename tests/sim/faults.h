@@ -22,6 +22,8 @@ enum fault_kind {
 	FAULT_READ,    /* failed */
 	FAULT_WALL,    /* jump */
 	FAULT_UNTOLD,  /* message, not acknowledged */
+	FAULT_STALL,   /* of a reader */
+	FAULT_FORGED,  /* frame */
 	FAULT_KILL,    /* of the process */
 	FAULT_KINDS,
 };

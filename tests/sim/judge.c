@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#define DEPTH_MAX \
+	400 /* messages in flight and their copies to all devices, several times over */
+#define POOL_BYTES_MAX 4000000
+
 /* ---- connections ---- */
 
 void judge_opened(uint32_t number, uint32_t device, uint64_t now_ms)
@@ -197,6 +201,79 @@ void judge_delivered(uint32_t number, uint32_t device, const struct uuid *id, ui
 	world.reported += !u->sent[n].is_reported;
 	u->sent[n].is_reported = true;
 	judge_confirmed(world_recipient(sender, n), sender, n, now_ms);
+}
+
+/* ---- bounds ---- */
+
+void judge_bytes(uint32_t number, uint32_t device, uint32_t bytes)
+{
+	struct device *d = &world.users[number].devices[device];
+
+	d->unpaid_bytes += bytes;
+	if (d->unpaid_bytes > world.unpaid_max)
+		world.unpaid_max = d->unpaid_bytes;
+	if (d->unpaid_bytes > sim_relay.window_bytes + ENTRY_BYTES_MAX)
+		world_broken("client %u/%u: %llu bytes came, and it has taken none of them",
+		             number, device, (unsigned long long)d->unpaid_bytes);
+}
+
+static void judge_pools(struct cx_runtime *rt)
+{
+	struct cx_worker_stats workers[8];
+	const size_t count = cx_runtime_worker_stats(rt, workers, CX_COUNTOF(workers));
+
+	cx_assert(count <= CX_COUNTOF(workers));
+	for (size_t w = 0; w < count; w++) {
+		if (workers[w].pool_bytes > world.pool_bytes_max)
+			world.pool_bytes_max = workers[w].pool_bytes;
+		if (workers[w].pool_bytes > POOL_BYTES_MAX)
+			world_broken("%llu bytes of messages on one worker",
+			             (unsigned long long)workers[w].pool_bytes);
+	}
+}
+
+void judge_memory(struct cx_runtime *rt)
+{
+	struct cx_kind_stats kinds[32];
+	const size_t count = cx_runtime_kinds(rt, kinds, CX_COUNTOF(kinds));
+
+	cx_assert(count <= CX_COUNTOF(kinds));
+	for (size_t k = 0; k < count; k++) {
+		if (strncmp(kinds[k].name, "fake_", 5) == 0)
+			continue;
+		if (kinds[k].depth_max > world.depth_max)
+			world.depth_max = kinds[k].depth_max;
+		if (kinds[k].depth_max > DEPTH_MAX)
+			world_broken("%u messages in the mailbox of a %s", kinds[k].depth_max,
+			             kinds[k].name);
+	}
+	judge_pools(rt);
+}
+
+/* ---- whose ---- */
+
+bool judge_append(const struct uuid *owner, const struct uuid *peer, const struct uuid *key)
+{
+	uint32_t sender, n;
+
+	if (world_message_of(key, &sender, &n) && n < world.users[sender].next &&
+	    uuid_equal(peer, &world.users[sender].id) &&
+	    uuid_equal(owner, &world.users[world_recipient(sender, n)].id))
+		return true;
+	world_broken("a message is stored that nobody sent so");
+	return false;
+}
+
+bool judge_settle(const struct entry *e)
+{
+	uint32_t sender, n;
+
+	if (world_message_of(&e->about, &sender, &n) &&
+	    world.users[world_recipient(sender, n)].got[sender][n].is_acknowledged)
+		return true;
+	world_broken("client %u: %u is settled, and its recipient did not acknowledge it",
+	             sender, n);
+	return false;
 }
 
 /* ---- the end ---- */

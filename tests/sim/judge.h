@@ -11,7 +11,11 @@
  * 5. Who is displaced has CONNECTIONS_MAX connections behind it that came later; and more than so many
  *    are not left.
  * 6. Who is closed for it has a session that ended; and no connection outlives its session, but one whose
- *    question was refused (it asks again after seconds). */
+ *    question was refused (it asks again after seconds).
+ * 7. What comes without credit fits the window and one entry; and no mailbox is deeper, no pool of messages larger
+ *    than what the senders may have on their way (G5).
+ * 8. What is stored was sent by whom it names, to its recipient; what is settled was acknowledged by its
+ *    recipient (G6). */
 #ifndef TESTS_SIM_JUDGE_H
 #define TESTS_SIM_JUDGE_H
 
@@ -38,6 +42,13 @@ bool judge_message(uint32_t number, uint32_t device, const struct uuid *id, uint
 void judge_delivered(uint32_t number, uint32_t device, const struct uuid *id, uint64_t now_ms);
 /* One of its devices knows that the acknowledgement is stored. */
 void judge_confirmed(uint32_t number, uint32_t sender, uint32_t n, uint64_t now_ms);
+
+/* Rule 7: so many bytes of the inbox came; at the end of a life, what mailboxes and pools held. */
+void judge_bytes(uint32_t number, uint32_t device, uint32_t bytes);
+void judge_memory(struct cx_runtime *rt);
+/* Rule 8: an append and a settlement reach the log.  Returns whether they may. */
+bool judge_append(const struct uuid *owner, const struct uuid *peer, const struct uuid *key);
+bool judge_settle(const struct entry *e);
 
 /* Whether all devices that ought to be connected are, for a while. */
 bool judge_all_are_there(uint64_t now_ms);

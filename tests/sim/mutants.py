@@ -85,7 +85,7 @@ MUTANTS = [
      "while (u->count > hub->relay->max_connections_per_user + 1) {", 200),
     # These only sessions that end.
     ("a message overtakes the one that led to it", "src/runtime/mailbox.c",
-     "\t\tcx__drain(a); /* rule 7 */\n", "", 200),
+     "\t\tcx__drain(a); /* rule 7 */\n", "", 500),
     ("a connection does not ask whether its session lives", "src/actors/connection.c",
      "\tsession_look(ctx, c); /* after the join: connection_session.c, 1 */\n", "", 50),
     ("the end of a session spares its oldest connection", "src/actors/hub.c",
@@ -94,6 +94,18 @@ MUTANTS = [
     ("an acknowledgement on its way counts as stored for other connections", "src/io/embedded_inbox.c",
      "\tif (e == NULL) {\n\t\tinbox_answer_settle(ctx, op->caller, INBOX_UNKNOWN);",
      "\tif (e == NULL || e->id > 0) {\n\t\tinbox_answer_settle(ctx, op->caller, INBOX_UNKNOWN);", 500),
+    # These only readers that stall.
+    ("what is sent does not use up the window", "src/actors/connection_cursor.c",
+     "\tcur->window -= len;\n", "", 50),
+    ("a push does not look at the window", "src/actors/connection_cursor.c",
+     "if (cur->read_corr != 0 || !is_open(c))\n\t\treturn;\n\tif (cur->is_read_owed",
+     "if (cur->read_corr != 0 || c->phase != CONNECTION_LIVE)\n\t\treturn;\n\tif (cur->is_read_owed", 50),
+    # These only frames in another's name.
+    ("a message in another's name is taken", "src/actors/connection.c",
+     "if (!uuid_equal(&m->from.user, &c->user) || !user", "if (!user", 50),
+    ("the client says whose inbox it acknowledges", "src/actors/connection_ack.c",
+     "&c->user, &ack->id,\n\t                 ack->has_from ? &ack->from.user : NULL,",
+     "ack->has_from ? &ack->from.user : &c->user, &ack->id, NULL,", 50),
 ]
 
 
@@ -125,7 +137,7 @@ def seeds_until_found(program, limit):
     """How many seeds it took, or None."""
     for seed in range(1, limit + 1):
         try:
-            done = subprocess.run([program, "--brief", str(seed), "1"], capture_output=True, timeout=60)
+            done = subprocess.run([program, "--brief", "--seconds", "30", str(seed), "1"], capture_output=True, timeout=60)
         except subprocess.TimeoutExpired:
             return seed
         if done.returncode != 0:

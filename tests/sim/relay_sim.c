@@ -9,12 +9,17 @@
  *   --seconds N                    a seed that takes longer has failed
  *   --plant WHAT SEED              for the self-test: an abort, fault, hang or judge's complaint there
  *
- * One run: faults for a while (refused sends, lost pushes, commits that fail, connections that break,
- * sessions that end elsewhere, the process killed and started again on the same disk, wall clock jumps), then quiet until all
- * has settled, then one message that has to come to every connection at once.  Held all the time, on each
- * of a user's connections: G1 to G4, G7 and the promises about answers (protocol.md, "What an answer
- * means" 1 to 5; judge.h has them as rules), and that it ends with its session; at the end: nothing accepted is undelivered, unsettled or
- * unreported. */
+ * One run: faults for a while (refused sends, lost pushes, commits and reads that fail, connections that
+ * break, sessions that end elsewhere, readers that stall, frames in another's name, the process killed and
+ * started again on the same disk, wall clock jumps), then quiet until all has settled; half of the time all
+ * users send while one device takes nothing; then one message has to come to every connection at once.
+ * Held all the time, on each of a user's connections: G1 to G7 as far as the fakes can show them and the
+ * promises about answers (protocol.md, "What an answer means" 1 to 5; judge.h has them as rules), and that
+ * it ends with its session; at the end: nothing accepted is undelivered, unsettled or unreported.
+ *
+ * Of G5 it shows that a slow reader holds up nobody and that what is sent to it and what waits in mailboxes
+ * is bounded, not the bytes that the actors hold, nor a frozen backend.  Of G6, forged acknowledgements
+ * and senders; tokens, key bundles and other servers are not in it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +41,9 @@ struct options {
 };
 
 struct sums {
-	uint64_t failed, received, cuts, lost, refused, commits, reads, displaced, ended;
+	uint64_t failed, received, cuts, lost, refused, commits, reads, displaced, ended,
+		stalls, forged, slow;
+	uint64_t unpaid_max, depth_max, pool_max;
 };
 
 static void add_up(struct sums *sums)
@@ -49,6 +56,15 @@ static void add_up(struct sums *sums)
 	sums->refused += world.refused;
 	sums->commits += world.failed_commits;
 	sums->reads += world.failed_reads;
+	sums->stalls += world.stalls;
+	sums->forged += world.forged;
+	sums->slow += world.slow_phases;
+	if (world.unpaid_max > sums->unpaid_max)
+		sums->unpaid_max = world.unpaid_max;
+	if (world.pool_bytes_max > sums->pool_max)
+		sums->pool_max = world.pool_bytes_max;
+	if (world.depth_max > sums->depth_max)
+		sums->depth_max = world.depth_max;
 }
 
 static void print_sums(const struct options *o, const struct sums *s)
@@ -61,6 +77,13 @@ static void print_sums(const struct options *o, const struct sums *s)
 	       (unsigned long long)s->displaced, (unsigned long long)s->ended,
 	       (unsigned long long)s->lost, (unsigned long long)s->refused,
 	       (unsigned long long)s->commits, (unsigned long long)s->reads);
+	printf("sim: %llu readers stalled, %llu of them while others were timed, at most %llu "
+	       "bytes"
+	       " without credit, %llu messages in a mailbox, %llu bytes of them on a worker, "
+	       "%llu frames forged\n",
+	       (unsigned long long)(s->stalls + s->slow), (unsigned long long)s->slow,
+	       (unsigned long long)s->unpaid_max, (unsigned long long)s->depth_max,
+	       (unsigned long long)s->pool_max, (unsigned long long)s->forged);
 	printf("sim: %llu passed, %llu failed\n", (unsigned long long)(o->count - s->failed),
 	       (unsigned long long)s->failed);
 }

@@ -19,6 +19,7 @@
 #define QUIET_MS 120000
 #define LAST_WAIT_MS 300
 #define LAST_MS 200
+#define SLOW_MS 200 /* all but few bursts take less than 40 */
 #define STEPS_MAX 4000000
 #define PLANT_STEP 1000
 #define WALL_MS INT64_C(1704067200000)
@@ -41,7 +42,7 @@ static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
                              const struct cx_msg *msg, uint64_t random)
 {
 	(void)arg;
-	if (strcmp(to, "fake_client") == 0 || world.is_last)
+	if (strcmp(to, "fake_client") == 0 || world.is_last || world.is_slow)
 		return CX_SIM_DELIVER;
 	if ((msg->type == HUB_PUSH || msg->type == HUB_WAKE) && random % 8 == 0 &&
 	    fault_happens(FAULT_PUSH, "%s/%u to %s/%u", from, msg->from.slot, to,
@@ -74,7 +75,7 @@ static void boot(struct cx_sim *sim)
 	const struct relay_conf conf = { .relay = &sim_relay };
 
 	sim_relay = (struct relay){ .max_connections_per_user = CONNECTIONS_MAX,
-		                    .window_bytes = 4096,
+		                    .window_bytes = cx_sim_random(sim) % 2 == 0 ? 4096 : 1024,
 		                    .receipts = true,
 		                    .workers = WORKERS };
 	for (uint32_t i = 0; i < WORKERS; i++) {
@@ -208,9 +209,7 @@ static void step_until_all(struct cx_sim *sim, bool (*all)(uint32_t, uint32_t),
 	}
 }
 
-/* All connections are there and idle, nothing is lost any more: a message comes to each of them at once,
- * by its push, and so does its receipt.  Waits first, so that no timer is left that reads on. */
-static void last_message(struct cx_sim *sim)
+static void step_until_all_are_there(struct cx_sim *sim)
 {
 	const uint64_t end_ms = cx_sim_now_ms(sim) + QUIET_MS;
 
@@ -219,6 +218,46 @@ static void last_message(struct cx_sim *sim)
 			world_broken("a device that cannot connect");
 		step(sim);
 	}
+}
+
+static bool is_burst_over(void)
+{
+	for (uint32_t u = 0; u < CLIENTS; u++)
+		if (world.users[u].burst > 0)
+			return false;
+	return all_settled();
+}
+
+/* One device takes nothing of its inbox while all users send: that must cost nobody time, and itself no
+ * message.  Its user has another one, which acknowledges. */
+static void slow_reader(struct cx_sim *sim)
+{
+	const uint64_t random = cx_sim_random(sim);
+	const uint32_t user = (uint32_t)(random % CLIENTS);
+	const uint64_t end_ms = cx_sim_now_ms(sim) + SLOW_MS;
+
+	if (random >> 32 & 1 || world.users[user].device_count < 2)
+		return;
+	world.slow_user = user;
+	world.slow_device = (uint32_t)(random >> 40) %
+	                    (world_wants(user, CONNECTIONS_MAX - 1) ? CONNECTIONS_MAX : 2);
+	world.is_slow = true;
+	world.slow_phases++;
+	for (uint32_t u = 0; u < CLIENTS; u++)
+		world.users[u].burst = BURST;
+	while (!is_burst_over() && world.broken[0] == '\0') {
+		if (cx_sim_now_ms(sim) >= end_ms)
+			world_broken("client %u/%u reads slowly, and others wait for %d ms",
+			             user, world.slow_device, SLOW_MS);
+		step(sim);
+	}
+	world.is_slow = false;
+}
+
+/* All connections are there and idle, nothing is lost any more: a message comes to each of them at once,
+ * by its push, and so does its receipt.  Waits first, so that no timer is left that reads on. */
+static void last_message(struct cx_sim *sim)
+{
 	world.is_last = true;
 	step_until_ms(sim, cx_sim_now_ms(sim) + LAST_WAIT_MS);
 	world.last_sender = (uint32_t)(cx_sim_random(sim) % CLIENTS);
@@ -276,8 +315,11 @@ static void quiet(struct cx_sim *sim)
 
 	while (!all_settled() && cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0')
 		step(sim);
-	if (all_settled() && world.broken[0] == '\0')
-		last_message(sim);
+	if (!all_settled() || world.broken[0] != '\0')
+		return;
+	step_until_all_are_there(sim);
+	slow_reader(sim);
+	last_message(sim);
 }
 
 /* Not the entries: each is written whole before it is read, and they are most of it. */
@@ -306,6 +348,7 @@ bool run_seed(uint64_t seed, const struct run_watch *watch)
 		       !fault_happens(FAULT_KILL, "with all its actors"));
 		if (life == LIVES && world.broken[0] == '\0')
 			quiet(sim);
+		judge_memory(cx_sim_runtime(sim));
 		cx_sim_free(sim); /* kill -9: only world is left */
 		forget_connections();
 	}

@@ -12,9 +12,11 @@
 #define CLIENTS 4         /* users */
 #define DEVICES 4         /* of one user, */
 #define CONNECTIONS_MAX 3 /* of which so many may be connected */
-#define SENDS_MAX 96      /* messages of one user */
+#define SENDS_MAX 108     /* messages of one user, */
+#define BURST 12          /* of which so many while one reads slowly */
 #define IN_FLIGHT 6
 #define ENTRIES_MAX 4096
+#define ENTRY_BYTES_MAX 1024
 
 /* One record of the durable log that makes an entry of somebody's inbox. */
 struct entry {
@@ -27,7 +29,7 @@ struct entry {
 	struct uuid about;     /* the message; of a receipt, the settled one */
 	enum record_kind kind; /* RECORD_MESSAGE or RECORD_RECEIPT */
 	bool is_gone;          /* settled, or receipt done */
-	uint8_t frame[1024];
+	uint8_t frame[ENTRY_BYTES_MAX];
 };
 
 /* What a user's devices know together of a message that one of them sent. */
@@ -55,7 +57,9 @@ struct device {
 	struct cx_ref connection;
 	bool is_refused; /* its question whether its session lives: it asks again, seconds later */
 	uint64_t opened_ms, live_ms;
-	uint64_t last_entry; /* id of the last one, message or receipt */
+	uint64_t last_entry;   /* id of the last one, message or receipt */
+	uint64_t unpaid_bytes; /* of its inbox, came and no credit given for them */
+	uint64_t stalled_until_ms;
 	bool got[CLIENTS][SENDS_MAX];
 	bool told[SENDS_MAX]; /* `delivered` came */
 };
@@ -71,6 +75,7 @@ struct user {
 	struct device devices[DEVICES];
 	uint64_t opened_ms[CONNECTIONS_MAX + 1]; /* of the latest connections */
 	uint32_t opened;
+	uint32_t burst; /* messages still to be sent while one reads slowly */
 };
 
 struct world {
@@ -82,6 +87,8 @@ struct world {
 	bool is_faulty; /* sends are refused and pushes lost, commits fail, connections break */
 	bool is_last;   /* all is settled, nothing is lost any more: one last message */
 	bool is_last_wanted;
+	bool is_slow; /* all is settled, nothing is lost: messages, and `slow` takes none */
+	uint32_t slow_user, slow_device;
 	uint32_t last_sender, last_number;
 	uint64_t last_id;
 	uint64_t
@@ -92,7 +99,9 @@ struct world {
 	uint64_t steps;
 	/* counts, so that a run that tested nothing shows */
 	uint32_t accepted, received, reported, failed_commits, cuts, refused, lost,
-		failed_reads, displaced, ended;
+		failed_reads, displaced, ended, stalls, forged, slow_phases;
+	uint64_t unpaid_max, pool_bytes_max;
+	uint32_t depth_max;
 };
 
 extern struct world world;
