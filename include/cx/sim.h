@@ -4,7 +4,7 @@
  *
  * The runtime inside is the real one (mailboxes, lanes, asks, timers, supervision); only who runs next,
  * what time it is and how long a turn took are the simulator's.  A step is one turn of one actor, one
- * offloaded job, or, when nothing can run, a move of the clock to the next timer.  The next actor is
+ * offloaded job, or, when nothing can run, a move of the clock to the next timer or held send.  The next actor is
  * drawn from all that can run, on every worker; now and then some are left waiting for a while,
  * and turns are cut short, because that is where orders break.
  *
@@ -23,11 +23,19 @@ extern "C" {
 /* A simulator, opaque. */
 struct cx_sim;
 
-/* What becomes of one send. */
+/* What becomes of one send.
+ *
+ * A delayed one is held for 1..delay_max_us of virtual time, drawn from the seed.  While it is held, all that is
+ * sent to its receiver on the ordinary lane is held behind it, whoever sends that.  So each sender's order is
+ * kept, and causal order, as by a slow way into this one actor.  Not held are timers, deadlines of asks, stops,
+ * DOWN and restarts, and messages to others: these overtake it.  What is held counts in its receiver's
+ * mailbox (CX_EFULL).  To a receiver that ended meanwhile it is a dead letter when its time is up: of an
+ * ask, CX_EGONE.  An answer is held like any other; past its ask's deadline it is late. */
 enum cx_sim_fate {
 	CX_SIM_DELIVER,
 	CX_SIM_REFUSE, /* the sender gets CX_EFULL; a send that is never refused is delivered */
 	CX_SIM_LOSE,   /* the sender gets CX_OK and nothing arrives */
+	CX_SIM_DELAY,  /* the sender gets CX_OK, and it arrives later */
 };
 
 /* Asked for each message between actors on the ordinary lane (answers too, timers and stops not).
@@ -42,6 +50,7 @@ typedef enum cx_sim_fate cx_sim_fault_fn(void *arg, const char *from, const char
 struct cx_sim_conf {
 	struct cx_runtime_conf runtime; /* seed 0 counts as 1; workers 0: 2; loop is ignored */
 	uint32_t turn_max_us;           /* a turn takes 1..this of virtual time; 0: 20 */
+	uint32_t delay_max_us;          /* 0: 5000 */
 	int64_t wall_ms;                /* Unix time at the start; 0: 2024-01-01 */
 	cx_sim_fault_fn *fault;         /* NULL: everything is delivered */
 	void *fault_arg;
@@ -61,7 +70,7 @@ struct cx_runtime *cx_sim_runtime(struct cx_sim *sim);
 
 /* Make one step.
  * Thread: the simulator's.
- * Returns false when nothing happened: no actor can run, no job waits, no timer is armed. */
+ * Returns false when nothing happened: no actor can run, no job waits, no timer is armed, no send is held. */
 bool cx_sim_step(struct cx_sim *sim);
 
 /* Steps until ms of virtual time have passed (and up to one turn, or 1 ms), also when nothing happens.

@@ -346,6 +346,9 @@ struct cx_msg *cx__start_msg(struct cx_worker *here, uint32_t id,
 enum cx__lane { CX__BOUNDED, CX__RESERVED, CX__CONTROL };
 CX_NODISCARD enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here,
                                      struct cx_ref to, struct cx_msg *msg, enum cx__lane lane);
+/* What the simulator held is delivered now; it went through cx__deliver before.  To nobody any more: a dead
+ * letter. */
+void cx__deliver_held(struct cx_runtime *rt, struct cx_msg *msg);
 void cx__drain(struct cx__actor *a);
 struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size);
 /* A message that nobody will handle: asks bounce, watches answer, then it is freed. */
@@ -460,6 +463,11 @@ uint64_t cx__sim_now_ns(const struct cx_sim *sim);
 int64_t cx__sim_wall_ms(const struct cx_sim *sim);
 enum cx_sim_fate cx__sim_fate(struct cx_sim *sim, struct cx_worker *here,
                               const struct cx__actor *to, const struct cx_msg *msg);
+/* How many messages to this actor are held that came on this way (rule 6). */
+int32_t cx__sim_held(const struct cx_sim *sim, struct cx_ref to, bool local);
+/* Keeps msg for later when its fate is a delay, or others to its receiver are held (rule 7).
+ * false: it does not. */
+bool cx__sim_hold(struct cx_sim *sim, struct cx_msg *msg, bool local, enum cx_sim_fate fate);
 CX_NODISCARD enum cx_err cx__sim_offload(struct cx_sim *sim, struct cx_msg *job,
                                          cx_offload_fn *fn);
 

@@ -132,10 +132,15 @@ static bool is_local(const struct cx_worker *here, const struct cx__actor *a,
 	return lane == CX__CONTROL || (here->ctx.actor != NULL && !here->ctx.actor->any);
 }
 
-static bool is_full(const struct cx__actor *a, const _Atomic int32_t *depth)
+static bool is_full(const struct cx_runtime *rt, const struct cx__actor *a, struct cx_ref to,
+                    bool local)
 {
-	return atomic_load_explicit(depth, memory_order_relaxed) >=
-	       (int32_t)a->kind->type->mailbox_cap;
+	int32_t depth =
+		atomic_load_explicit(local ? &a->local_depth : &a->depth, memory_order_relaxed);
+
+	if (rt->sim != NULL)
+		depth += cx__sim_held(rt->sim, to, local);
+	return depth >= (int32_t)a->kind->type->mailbox_cap;
 }
 
 static inline void push_local(struct cx_worker *here, struct cx__actor *a, struct cx_msg *msg,
@@ -175,6 +180,7 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
                         struct cx_msg *msg, enum cx__lane lane)
 {
 	struct cx__actor *a = cx__actor_at(rt, to.slot);
+	enum cx_sim_fate fate = CX_SIM_DELIVER;
 	bool local;
 
 	/* acquire: pairs with the release in cx__spawn, a->kind is set */
@@ -185,8 +191,6 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 		return CX_EGONE;
 	}
 	if (rt->sim != NULL && lane != CX__CONTROL) {
-		enum cx_sim_fate fate;
-
 		msg->to = to; /* it may be asked for */
 		fate = cx__sim_fate(rt->sim, here, a, msg);
 		if (fate == CX_SIM_REFUSE && lane == CX__BOUNDED)
@@ -197,11 +201,13 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 		}
 	}
 	local = is_local(here, a, lane);
-	if (lane == CX__BOUNDED && is_full(a, local ? &a->local_depth : &a->depth))
+	if (lane == CX__BOUNDED && is_full(rt, a, to, local))
 		return refuse(rt, here, a, msg, CX_EFULL);
 	msg->to = to;
 	if (__builtin_expect(here != NULL && here->is_tracing, 0))
 		cx__trace_sent(here, msg);
+	if (rt->sim != NULL && lane != CX__CONTROL && cx__sim_hold(rt->sim, msg, local, fate))
+		return CX_OK;
 	if (local) {
 		cx__drain(a); /* rule 7 */
 		push_local(here, a, msg, lane);
@@ -209,6 +215,22 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 		push_shared(rt, here, a, msg, lane);
 	}
 	return CX_OK;
+}
+
+void cx__deliver_held(struct cx_runtime *rt, struct cx_msg *msg)
+{
+	struct cx__actor *a = cx__actor_at(rt, msg->to.slot);
+
+	/* relaxed: one thread, the simulator's */
+	if (atomic_load_explicit(&a->gen, memory_order_relaxed) != msg->to.gen) {
+		count_dead(rt, NULL, a);
+		cx__dead_letter(rt, NULL, msg);
+	} else if (msg->flags & CX__LOCAL) { /* rule 6: on the way it would have taken */
+		cx__drain(a);
+		push_local(rt->worker[a->home], a, msg, CX__RESERVED);
+	} else {
+		push_shared(rt, NULL, a, msg, CX__RESERVED);
+	}
 }
 
 static void append(struct cx_msg **head, struct cx_msg **tail, ck_stack_entry_t *newest)

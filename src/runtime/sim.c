@@ -13,6 +13,7 @@
 #include "runtime/internal.h"
 
 #define DEFAULT_TURN_US 20
+#define DEFAULT_DELAY_US 5000
 #define DEFAULT_WALL_MS INT64_C(1704067200000)
 #define EPOCH_STEPS 48 /* then others are left out */
 #define LEFT_OUT_OF 5  /* one in so many */
@@ -26,18 +27,26 @@ struct job {
 	cx_offload_fn *fn;
 };
 
+struct held {
+	struct held *next;
+	struct cx_msg *msg;
+	uint64_t due_ns;
+};
+
 struct cx_sim {
 	struct cx_runtime *rt;
 	uint64_t now_ns;
 	int64_t wall_offset_ms; /* wall clock - monotonic clock */
 	uint64_t random, salt;  /* salt: of the epoch */
 	uint64_t steps;
-	uint32_t turn_max_us;
+	uint32_t turn_max_us, delay_max_us;
 	cx_sim_fault_fn *fault;
 	void *fault_arg;
 	FILE *trace;
 	struct job *jobs, **jobs_end;
 	uint32_t job_count;
+	struct held
+		*held; /* by due_ns, those with the same in the order in which they were sent */
 };
 
 uint64_t cx_sim_random(struct cx_sim *s) /* xorshift64*, Vigna 2016 */
@@ -70,6 +79,61 @@ enum cx_sim_fate cx__sim_fate(struct cx_sim *s, struct cx_worker *here,
 		return CX_SIM_DELIVER;
 	return s->fault(s->fault_arg, here == NULL ? "" : kind_name(here->ctx.actor),
 	                kind_name(to), msg, cx_sim_random(s));
+}
+
+/* ---- delayed sends ---- */
+
+int32_t cx__sim_held(const struct cx_sim *s, struct cx_ref to, bool local)
+{
+	int32_t count = 0;
+
+	for (const struct held *h = s->held; h != NULL; h = h->next)
+		count += cx_ref_is(h->msg->to, to) && !(h->msg->flags & CX__LOCAL) == !local;
+	return count;
+}
+
+bool cx__sim_hold(struct cx_sim *s, struct cx_msg *msg, bool local, enum cx_sim_fate fate)
+{
+	struct held **at = &s->held;
+	uint64_t due_ns = 0; /* never before what was sent to it earlier */
+	struct held *held;
+
+	for (const struct held *h = s->held; h != NULL; h = h->next)
+		if (cx_ref_is(h->msg->to, msg->to))
+			due_ns = h->due_ns;
+	if (fate == CX_SIM_DELAY) {
+		const uint64_t own_ns =
+			s->now_ns + (1 + cx_sim_random(s) % s->delay_max_us) * 1000;
+
+		due_ns = own_ns > due_ns ? own_ns : due_ns;
+	}
+	if (due_ns == 0)
+		return false;
+	held = malloc(sizeof(*held));
+	cx_assert(held != NULL);
+	if (local)
+		msg->flags |= CX__LOCAL;
+	while (*at != NULL && (*at)->due_ns <= due_ns)
+		at = &(*at)->next;
+	*held = (struct held){ .next = *at, .msg = msg, .due_ns = due_ns };
+	*at = held;
+	return true;
+}
+
+/* Those whose time is up. */
+static void release_held(struct cx_sim *s)
+{
+	while (s->held != NULL && s->held->due_ns <= s->now_ns) {
+		struct held *h = s->held;
+
+		s->held = h->next;
+		if (s->trace != NULL)
+			fprintf(s->trace, "%" PRIu64 " %" PRIu64 " us late %s to %u\n",
+			        s->steps, s->now_ns / 1000, cx__msg_name(s->rt, h->msg->type),
+			        h->msg->to.slot);
+		cx__deliver_held(s->rt, h->msg);
+		free(h);
+	}
 }
 
 enum cx_err cx__sim_offload(struct cx_sim *s, struct cx_msg *msg, cx_offload_fn *fn)
@@ -145,6 +209,7 @@ static void trace_turn(const struct cx_sim *s, const struct cx_worker *w,
 static void pass_time(struct cx_sim *s, uint64_t ns)
 {
 	s->now_ns += ns;
+	release_held(s);
 	for (unsigned i = 0; i < s->rt->all_workers; i++)
 		cx__worker_tick(s->rt->worker[i]);
 }
@@ -214,10 +279,10 @@ static bool run_one(struct cx_sim *s)
 	return true;
 }
 
-/* At most max_ms further. */
-static bool skip_to_timer(struct cx_sim *s, uint64_t max_ms)
+/* To the next timer or held send, at most max_ms further. */
+static bool skip_ahead(struct cx_sim *s, uint64_t max_ms)
 {
-	uint64_t least = UINT64_MAX;
+	uint64_t least_ns = s->held == NULL ? UINT64_MAX : s->held->due_ns - s->now_ns;
 
 	for (unsigned i = 0; i < s->rt->all_workers; i++) {
 		const struct cx_worker *w = s->rt->worker[i];
@@ -226,12 +291,12 @@ static bool skip_to_timer(struct cx_sim *s, uint64_t max_ms)
 		if (w->wheel.count == 0)
 			continue;
 		wait_ms = cx__wheel_wait_ms(&w->wheel, w->now_ns / 1000000, WAIT_MAX_MS);
-		least = wait_ms < least ? wait_ms : least;
+		wait_ms = wait_ms == 0 ? 1 : wait_ms;
+		least_ns = wait_ms * 1000000 < least_ns ? wait_ms * 1000000 : least_ns;
 	}
-	if (least == UINT64_MAX)
+	if (least_ns == UINT64_MAX)
 		return false;
-	least = least == 0 ? 1 : least;
-	pass_time(s, (least < max_ms ? least : max_ms) * UINT64_C(1000000));
+	pass_time(s, least_ns < max_ms * 1000000 ? least_ns : max_ms * 1000000);
 	return true;
 }
 
@@ -241,7 +306,7 @@ static bool step(struct cx_sim *s, uint64_t max_ms)
 		s->salt = cx_sim_random(s);
 	s->steps++;
 	if (!run_one(s))
-		return skip_to_timer(s, max_ms);
+		return skip_ahead(s, max_ms);
 	pass_time(s, (1 + cx_sim_random(s) % s->turn_max_us) * 1000);
 	return true;
 }
@@ -302,6 +367,7 @@ enum cx_err cx_sim_new(const struct cx_sim_conf *conf, struct cx_sim **out)
 	rt_conf.workers = rt_conf.workers == 0 ? 2 : rt_conf.workers;
 	s->random = mix(rt_conf.seed * UINT64_C(0x9e3779b97f4a7c15)) | 1;
 	s->turn_max_us = conf->turn_max_us == 0 ? DEFAULT_TURN_US : conf->turn_max_us;
+	s->delay_max_us = conf->delay_max_us == 0 ? DEFAULT_DELAY_US : conf->delay_max_us;
 	s->now_ns = 1000000000; /* not 0: "never" in somebody's state */
 	s->wall_offset_ms = (conf->wall_ms == 0 ? DEFAULT_WALL_MS : conf->wall_ms) - 1000;
 	s->fault = conf->fault;
@@ -331,6 +397,13 @@ void cx_sim_free(struct cx_sim *s)
 		s->jobs = job->next;
 		cx__msg_free(job->msg);
 		free(job);
+	}
+	while (s->held != NULL) {
+		struct held *h = s->held;
+
+		s->held = h->next;
+		cx__msg_free(h->msg);
+		free(h);
 	}
 	for (unsigned i = 0; i < s->rt->all_workers; i++) {
 		cx__worker_enter(s->rt->worker[i]);
