@@ -458,7 +458,7 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 			open_connection(ctx, c);
 		return;
 	}
-	if (world.is_faulty ? is_cut(ctx, c) : !c->is_calm) {
+	if (world.is_faulty ? is_cut(ctx, c) : !c->is_calm && cx_now_ms(ctx) > world.calm_ms) {
 		c->is_calm = !world.is_faulty;
 		world.cuts++;
 		lose_connection(ctx, c);

@@ -15,6 +15,7 @@
 #define COMMIT_MS 3
 #define FAILS_ONE_IN 40
 #define READ_FAILS_ONE_IN 3
+#define UNANSWERED_MS 12100 /* who asked has given up by then */
 
 enum pending_kind { APPEND, SETTLE, DONE };
 
@@ -186,12 +187,14 @@ static bool has_row(const struct entry *e, const struct uuid *owner, uint64_t af
 	       uuid_equal(&e->owner, owner);
 }
 
-/* Entries [from, end) to every partition; not those that are gone or have rows. */
-static void send_records(struct cx_ctx *ctx, uint32_t from)
+/* What was not yet handed on to every partition; not entries that are gone or have rows. */
+static void send_records(struct cx_ctx *ctx)
 {
+	const uint32_t from = world.handed_on;
 	size_t bytes = 0, at = 0;
 	struct cx_buf *buf;
 
+	world.handed_on = world.entry_count;
 	for (uint32_t i = from; i < world.entry_count; i++)
 		bytes += has_record(&world.entries[i]) ? record_size(world.entries[i].frame_len)
 		                                       : 0;
@@ -218,7 +221,6 @@ static void send_records(struct cx_ctx *ctx, uint32_t from)
 static void on_commit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct fake_log *l = state;
-	const uint32_t from = world.entry_count;
 	const bool fails = world.is_faulty && cx_random(ctx) % FAILS_ONE_IN == 0 &&
 	                   fault_happens(FAULT_COMMIT, "%u records", l->count);
 	enum log_outcome outcomes[PENDING_MAX];
@@ -227,7 +229,7 @@ static void on_commit(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	world.failed_commits += fails;
 	for (uint32_t i = 0; i < l->count; i++)
 		outcomes[i] = fails ? LOG_FAILED : apply(ctx, &l->pending[i]);
-	send_records(ctx, from);
+	send_records(ctx);
 	for (uint32_t i = 0; i < l->count; i++) {
 		reply(ctx, &l->pending[i], outcomes[i]);
 		cx_buf_unref(l->pending[i].frame);
@@ -328,17 +330,52 @@ static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 {
 	(void)state;
 	(void)conf;
-	if (world.entry_count > 0)
-		send_records(ctx, 0);
+	send_records(ctx);
 	return CX_OK;
 }
 
-/* A crash: what was not committed never was. */
+/* Logs answer a settle and hand on its receipt in one turn: while the relay lives, none is durable and goes
+ * unanswered. */
+static bool has_settle(const struct fake_log *l)
+{
+	for (uint32_t i = 0; i < l->count; i++)
+		if (l->pending[i].kind == SETTLE)
+			return true;
+	return false;
+}
+
+/* How this actor crashes alone. */
+enum crash {
+	AFTER_COMMIT, /* durable; start hands it on, nobody who asked is told */
+	ERROR_TOLD,   /* lost; they are told so */
+	SILENT,       /* lost; they find out at their deadlines */
+	CRASH_COUNT
+};
+
+static void crash(struct cx_ctx *ctx, struct fake_log *l)
+{
+	enum crash how = (enum crash)(cx_random(ctx) % CRASH_COUNT);
+
+	if (how == AFTER_COMMIT && has_settle(l))
+		how = SILENT;
+	world.crashes++;
+	if (how != ERROR_TOLD && l->count > 0)
+		world.calm_ms = cx_now_ms(ctx) + UNANSWERED_MS;
+	for (uint32_t i = 0; i < l->count; i++) {
+		if (how == AFTER_COMMIT)
+			apply(ctx, &l->pending[i]);
+		else if (how == ERROR_TOLD)
+			cx_answer_error(ctx, l->pending[i].caller, CX_EIO);
+	}
+}
+
+/* What was not committed never was. */
 static void stop(struct cx_ctx *ctx, void *state)
 {
 	struct fake_log *l = state;
 
-	(void)ctx;
+	if (world.is_faulty) /* else a life ends, with all that is in memory */
+		crash(ctx, l);
 	for (uint32_t i = 0; i < l->count; i++)
 		cx_buf_unref(l->pending[i].frame);
 }

@@ -10,7 +10,8 @@ static const char *const names[FAULT_KINDS] = {
 	[FAULT_COMMIT] = "commit failed",   [FAULT_READ] = "read failed",
 	[FAULT_WALL] = "wall clock jumped", [FAULT_UNTOLD] = "message not acknowledged",
 	[FAULT_STALL] = "reader stalled",   [FAULT_FORGED] = "frame forged",
-	[FAULT_KILL] = "process killed",
+	[FAULT_KILL] = "process killed",    [FAULT_DELAY] = "send delayed",
+	[FAULT_CRASH] = "log crashed",
 };
 
 static struct {

@@ -16,6 +16,8 @@
 enum fault_kind {
 	FAULT_PUSH,    /* lost */
 	FAULT_SEND,    /* refused */
+	FAULT_DELAY,   /* of a send to an adapter, or of its answer */
+	FAULT_CRASH,   /* of the log */
 	FAULT_CUT,     /* of a connection */
 	FAULT_SESSION, /* ended */
 	FAULT_COMMIT,  /* failed */

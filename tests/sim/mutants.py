@@ -106,6 +106,12 @@ MUTANTS = [
     ("the client says whose inbox it acknowledges", "src/actors/connection_ack.c",
      "&c->user, &ack->id,\n\t                 ack->has_from ? &ack->from.user : NULL,",
      "ack->has_from ? &ack->from.user : &c->user, &ack->id, NULL,", 50),
+    # These only a log that crashes.
+    ("an acknowledgement that is not answered keeps its message back", "src/io/embedded_inbox.c",
+     "\t\tdo\n\t\t\tfinish_settle(ctx, s, &p, false);\n", "\t\tdo\n\t\t\tp.id = 0;\n", 500),
+    ("an append that is not answered is called accepted", "src/actors/user_limiter.c",
+     "\tfinish(s, ERROR_KAFKA_FAILURE);\n\trelease(ctx, l);\n}\n\nstatic void on_retry",
+     "\tfinish(s, ERROR_NONE);\n\trelease(ctx, l);\n}\n\nstatic void on_retry", 100),
 ]
 
 

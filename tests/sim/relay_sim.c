@@ -9,8 +9,8 @@
  *   --seconds N                    a seed that takes longer has failed
  *   --plant WHAT SEED              for the self-test: an abort, fault, hang or judge's complaint there
  *
- * One run: faults for a while (refused sends, lost pushes, commits and reads that fail, connections that
- * break, sessions that end elsewhere, readers that stall, frames in another's name, the process killed and
+ * One run: faults for a while (sends refused, delayed and lost, commits and reads that fail, a log that
+ * crashes, connections that break, sessions that end elsewhere, readers that stall, frames in another's name, the process killed and
  * started again on the same disk, wall clock jumps), then quiet until all has settled; half of the time all
  * users send while one device takes nothing; then one message has to come to every connection at once.
  * Held all the time, on each of a user's connections: G1 to G7 as far as the fakes can show them and the
@@ -42,7 +42,7 @@ struct options {
 
 struct sums {
 	uint64_t failed, received, cuts, lost, refused, commits, reads, displaced, ended,
-		stalls, forged, slow;
+		stalls, forged, slow, delayed, crashes;
 	uint64_t unpaid_max, depth_max, pool_max;
 };
 
@@ -54,6 +54,8 @@ static void add_up(struct sums *sums)
 	sums->ended += world.ended;
 	sums->lost += world.lost;
 	sums->refused += world.refused;
+	sums->delayed += world.delayed;
+	sums->crashes += world.crashes;
 	sums->commits += world.failed_commits;
 	sums->reads += world.failed_reads;
 	sums->stalls += world.stalls;
@@ -70,13 +72,14 @@ static void add_up(struct sums *sums)
 static void print_sums(const struct options *o, const struct sums *s)
 {
 	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu displaced,"
-	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu commits and "
-	       "%llu reads failed\n",
+	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu delayed, "
+	       "%llu commits and %llu reads failed, %llu crashes of the log\n",
 	       (unsigned long long)o->first, (unsigned long long)(o->first + o->count - 1),
 	       (unsigned long long)s->received, (unsigned long long)s->cuts,
 	       (unsigned long long)s->displaced, (unsigned long long)s->ended,
 	       (unsigned long long)s->lost, (unsigned long long)s->refused,
-	       (unsigned long long)s->commits, (unsigned long long)s->reads);
+	       (unsigned long long)s->delayed, (unsigned long long)s->commits,
+	       (unsigned long long)s->reads, (unsigned long long)s->crashes);
 	printf("sim: %llu readers stalled, %llu of them while others were timed, at most %llu "
 	       "bytes"
 	       " without credit, %llu messages in a mailbox, %llu bytes of them on a worker, "

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <construct/messages.h>
+#include <cx/supervisor.h>
 
 #include "actors/gateway.h"
 #include "actors/hub.h"
@@ -23,6 +24,7 @@
 #define STEPS_MAX 4000000
 #define PLANT_STEP 1000
 #define WALL_MS INT64_C(1704067200000)
+#define CRASH_STEPS 4000                     /* the log crashes once in so many */
 #define JUMP_MAX_MS (10 * INT64_C(86400000)) /* more than a message lives */
 
 static struct embedded_inbox_settings inbox_settings;
@@ -36,8 +38,14 @@ static void note_refused(const struct cx_msg *msg)
 		d->is_refused = true;
 }
 
+static bool is_adapter(const char *kind)
+{
+	return strcmp(kind, "fake_log") == 0 || strcmp(kind, "embedded_inbox") == 0 ||
+	       strcmp(kind, "fake_account") == 0;
+}
+
 /* Pushes may be lost until all has settled; while there are faults any ordinary send is refused now
- * and then. */
+ * and then, and one to an adapter, or its answer, comes late. */
 static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
                              const struct cx_msg *msg, uint64_t random)
 {
@@ -56,6 +64,12 @@ static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
 		note_refused(msg);
 		return CX_SIM_REFUSE;
 	}
+	if (world.is_faulty && random % 64 == 2 && (is_adapter(to) || is_adapter(from)) &&
+	    fault_happens(FAULT_DELAY, "%s/%u to %s/%u", from, msg->from.slot, to,
+	                  msg->to.slot)) {
+		world.delayed++;
+		return CX_SIM_DELAY;
+	}
 	return CX_SIM_DELIVER;
 }
 
@@ -72,12 +86,26 @@ static struct cx_ref spawn(struct cx_sim *sim, const struct cx_actor_type *type,
 static void boot(struct cx_sim *sim)
 {
 	static const struct embedded_inbox_settings *const settings = &inbox_settings;
+	static const struct cx_child log[] = {
+		{ .type = &fake_log_type, .ref = &sim_relay.log_reader },
+	};
+	/* back soon: judge.h allows JUDGE_LATE_MS for all that is on its way */
+	static const struct cx_supervisor_conf log_supervisor = {
+		.children = log,
+		.child_count = 1,
+		.max_restarts = UINT32_MAX,
+		.backoff_min_ms = 10,
+		.backoff_max_ms = 40,
+	};
 	const struct relay_conf conf = { .relay = &sim_relay };
 
 	sim_relay = (struct relay){ .max_connections_per_user = CONNECTIONS_MAX,
 		                    .window_bytes = cx_sim_random(sim) % 2 == 0 ? 4096 : 1024,
 		                    .receipts = true,
 		                    .workers = WORKERS };
+	spawn(sim, &cx_supervisor_type, &log_supervisor, 0);
+	while (cx_ref_none(sim_relay.log_reader)) /* one step: nobody else is there */
+		cx_sim_step(sim);
 	for (uint32_t i = 0; i < WORKERS; i++) {
 		const struct partition_conf partition = { .relay = &sim_relay, .number = i };
 
@@ -88,7 +116,6 @@ static void boot(struct cx_sim *sim)
 		sim_relay.accounts[i] = spawn(sim, &fake_account_type, NULL, i);
 	}
 	sim_relay.inbox = (struct inbox){ .shards = sim_relay.inboxes, .count = WORKERS };
-	sim_relay.log_reader = spawn(sim, &fake_log_type, NULL, 0);
 	for (uint32_t i = 0; i < WORKERS; i++)
 		sim_relay.logs[i] = sim_relay.log_reader;
 	sim_relay.store = (struct store){ .reader = sim_relay.log_reader,
@@ -291,6 +318,8 @@ static struct cx_sim *begin_life(uint64_t seed, unsigned life, FILE *trace)
 	/* half of the time all has rows, so that nothing is known of anybody until it is asked */
 	world.floor = cx_sim_random(sim) % 2 == 0 ? world.last_id
 	                                          : cx_sim_random(sim) % (world.last_id + 1);
+	world.handed_on = 0;
+	world.calm_ms = 0;
 	boot(sim);
 	return sim;
 }
@@ -304,6 +333,9 @@ static void faulty(struct cx_sim *sim)
 	while (cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0') {
 		if (cx_sim_random(sim) % 20000 == 0)
 			jump_wall(sim);
+		if (cx_sim_random(sim) % CRASH_STEPS == 0 &&
+		    fault_happens(FAULT_CRASH, "with what it had not committed"))
+			cx_sim_crash(sim, sim_relay.log_reader, CX_EIO);
 		step(sim);
 	}
 	world.is_faulty = false;
@@ -313,7 +345,9 @@ static void quiet(struct cx_sim *sim)
 {
 	const uint64_t end_ms = cx_sim_now_ms(sim) + QUIET_MS;
 
-	while (!all_settled() && cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0')
+	/* at calm_ms clients connect anew, to see what an acknowledgement that failed by then has left */
+	while ((!all_settled() || cx_sim_now_ms(sim) < world.calm_ms + JUDGE_LATE_MS) &&
+	       cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0')
 		step(sim);
 	if (!all_settled() || world.broken[0] != '\0')
 		return;

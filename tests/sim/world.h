@@ -84,8 +84,8 @@ struct world {
 	struct user users[CLIENTS];
 	/* 1 + place of a message's entry and of its receipt; 0: not durable */
 	uint32_t message_at[CLIENTS][SENDS_MAX], receipt_at[CLIENTS][SENDS_MAX];
-	bool is_faulty; /* sends are refused and pushes lost, commits fail, connections break */
-	bool is_last;   /* all is settled, nothing is lost any more: one last message */
+	bool is_faulty; /* sends are refused, delayed and lost, commits fail, the log crashes, connections break */
+	bool is_last; /* all is settled, nothing is lost any more: one last message */
 	bool is_last_wanted;
 	bool is_slow; /* all is settled, nothing is lost: messages, and `slow` takes none */
 	uint32_t slow_user, slow_device;
@@ -93,13 +93,17 @@ struct world {
 	uint64_t last_id;
 	uint64_t
 		floor; /* in this life: entries up to it have rows, which only a question finds */
+	/* in this life: so many entries went to the partitions (or are gone, or rows); and when nobody waits
+	 * any more for the answer of a log that crashed */
+	uint32_t handed_on;
+	uint64_t calm_ms;
 	int64_t jumped_ms;   /* how far the wall clock was set since the beginning */
 	char broken[256];    /* the first promise that was found broken; empty: none */
 	const char *promise; /* its text, the same for all of its kind */
 	uint64_t steps;
 	/* counts, so that a run that tested nothing shows */
 	uint32_t accepted, received, reported, failed_commits, cuts, refused, lost,
-		failed_reads, displaced, ended, stalls, forged, slow_phases;
+		failed_reads, displaced, ended, stalls, forged, slow_phases, delayed, crashes;
 	uint64_t unpaid_max, pool_bytes_max;
 	uint32_t depth_max;
 };
@@ -109,7 +113,8 @@ extern struct relay sim_relay;
 
 void world_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* fake_log.c: log, log reader and store in one actor, durable in world.entries. */
+/* fake_log.c: log, log reader and store in one actor, durable in world.entries.  Under a supervisor: after a
+ * crash it comes back and goes on with what waits in its mailbox. */
 extern const struct cx_actor_type fake_log_type;
 
 /* fake_client.c: one device with its socket: stands where the WebSocket adapter stands. */
