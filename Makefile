@@ -496,6 +496,7 @@ help:
 	@echo 'Tests        make check             unit tests          (check-asan: with sanitizers)'
 	@echo '             make stress            runtime stress      (check-tsan: with ThreadSanitizer)'
 	@echo '             make sim               SEEDS=1000: the whole relay, simulated with faults'
+	@echo '             make sim-selftest      does it report what fails?'
 	@echo '             make models            the lock-free parts as models, searched exhaustively'
 	@echo '             make mutants           planted bugs, each found by the simulator'
 	@echo '             make fuzz              FUZZ_SECS=10 each, clang'

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Delta debugging (Zeller and Hildebrandt 2002: ddmin) of the set of faults, after whole kinds.  A run without some of them
  * fails the same way when the same promise is broken, be it about another message: from the first
- * fault that is left out on, the schedule is another one. */
+ * fault that is left out on, the schedule is another one.  So a failure that needs a rare schedule, and not
+ * only its faults, keeps most of them: hardly more goes than what came after it. */
 #include "sim/minimise.h"
 
 #include <stdio.h>
@@ -15,7 +16,8 @@
 #define RUNS_MAX 200
 #define STEPS_IN_ALL 6000000 /* some seconds */
 #define TRACE_LINES 60
-#define LIST_LINES 40
+#define FAULT_LINES 40 /* the last ones: nearest to what they broke */
+#define LINES_MAX 60
 
 struct search {
 	uint64_t seed;
@@ -114,14 +116,15 @@ static bool is_idle(const char *line, size_t len)
 	       memcmp(line + len - 10, " timer_a<0", 10) == 0;
 }
 
-/* The last lines of a text in which each ends with a newline. */
-static void print_trace(const char *text, size_t len)
+/* The last so many lines of a text in which each ends with a newline. */
+static void print_last(const char *text, size_t len, unsigned max)
 {
-	const char *lines[TRACE_LINES];
+	const char *lines[LINES_MAX];
 	const char *end = text + len;
 	unsigned count = 0;
 
-	while (end > text && count < TRACE_LINES) {
+	cx_assert(max <= LINES_MAX);
+	while (end > text && count < max) {
 		const char *before = memrchr(text, '\n', (size_t)(end - 1 - text));
 		const char *at = before == NULL ? text : before + 1;
 
@@ -129,22 +132,10 @@ static void print_trace(const char *text, size_t len)
 			lines[count++] = at;
 		end = at;
 	}
+	if (end > text)
+		printf("  ...\n");
 	while (count-- > 0)
 		printf("%.*s\n", (int)strcspn(lines[count], "\n"), lines[count]);
-}
-
-static void print_faults(const char *list)
-{
-	unsigned lines = 0;
-
-	while (*list != '\0' && lines++ < LIST_LINES) {
-		const int len = (int)strcspn(list, "\n") + 1;
-
-		printf("%.*s", len, list);
-		list += len;
-	}
-	if (*list != '\0')
-		printf("  ...\n");
 }
 
 static void report(const struct search *s, uint32_t of)
@@ -163,9 +154,9 @@ static void report(const struct search *s, uint32_t of)
 	fclose(watch.trace);
 	printf("sim: seed %llu fails with %u of its %u faults (%u runs): %s\n",
 	       (unsigned long long)s->seed, s->count, of, s->runs, world.broken);
-	print_faults(list);
+	print_last(list, list_len, FAULT_LINES);
 	printf("  the end of that run's trace, without the clients' timers:\n");
-	print_trace(trace, trace_len);
+	print_last(trace, trace_len, TRACE_LINES);
 	free(list);
 	free(trace);
 }
