@@ -346,7 +346,7 @@ static void quiet(struct cx_sim *sim)
 	const uint64_t end_ms = cx_sim_now_ms(sim) + QUIET_MS;
 
 	/* at calm_ms clients connect anew, to see what an acknowledgement that failed by then has left */
-	while ((!all_settled() || cx_sim_now_ms(sim) < world.calm_ms + JUDGE_LATE_MS) &&
+	while ((cx_sim_now_ms(sim) < world.calm_ms + JUDGE_LATE_MS || !all_settled()) &&
 	       cx_sim_now_ms(sim) < end_ms && world.broken[0] == '\0')
 		step(sim);
 	if (!all_settled() || world.broken[0] != '\0')

@@ -38,7 +38,7 @@ planted() # WHAT SEEDS: run.sh on 100..102 with this planted in 101, and these s
 ulimit -c 0
 limit=120
 for what in abort fault judge hang; do
-	[ $what != hang ] || limit=3 # with sanitizers a run takes a second
+	[ $what != hang ] || limit=6 # a run with sanitizers takes half a second
 	first=100
 	planted $what '# none'
 	check "$what: a new seed fails the run" has_failed
