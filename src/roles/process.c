@@ -109,17 +109,22 @@ static void drain(struct process *p)
 	cx_log(CX_WARN, "relay.drain_late", "role=%s clients=%llu", p->role, still_open(p));
 }
 
+/* Each port by itself: one that cannot keeps its old pair, and the other gets the new one. */
 static void reload(struct process *p)
 {
-	const char *error_text = "";
+	const char *clients = "", *grpc = "";
+	enum cx_err clients_err, grpc_err;
 
 	if (p->config->tls_cert_file == NULL)
 		return;
-	if (websocket_reload_tls(p->rt, p->adapters, &error_text) == CX_OK &&
-	    grpc_server_reload_tls(&error_text) == CX_OK)
+	clients_err = websocket_reload_tls(p->rt, p->adapters, &clients);
+	grpc_err = grpc_server_reload_tls(&grpc);
+	if (clients_err == CX_OK && grpc_err == CX_OK)
 		cx_log(CX_INFO, "tls.reloaded", "role=%s", p->role);
-	else
-		cx_log(CX_ERROR, "tls.reload_failed", "error=\"%s\"", error_text);
+	if (clients_err != CX_OK)
+		cx_log(CX_ERROR, "tls.reload_failed", "port=clients error=\"%s\"", clients);
+	if (grpc_err != CX_OK)
+		cx_log(CX_ERROR, "tls.reload_failed", "port=grpc error=\"%s\"", grpc);
 }
 
 static void look_at_heap(struct heap_watch *heap)

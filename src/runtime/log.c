@@ -217,7 +217,7 @@ static void emit(enum cx_log_level level, const char *event, const char *pairs,
 void cx_log(enum cx_log_level level, const char *event, const char *fmt, ...)
 {
 	char pairs[LINE_MAX_BYTES];
-	struct timespec now;
+	struct timespec now, steady;
 	unsigned held_back;
 	va_list args;
 
@@ -227,8 +227,9 @@ void cx_log(enum cx_log_level level, const char *event, const char *fmt, ...)
 	vsnprintf(pairs, sizeof(pairs), fmt, args);
 	va_end(args);
 	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_MONOTONIC, &steady); /* the other may be set back */
 	pthread_mutex_lock(&lock);
-	if (admit(event, now.tv_sec, &held_back))
+	if (admit(event, steady.tv_sec, &held_back))
 		emit(level, event, pairs, &now, held_back);
 	pthread_mutex_unlock(&lock);
 }

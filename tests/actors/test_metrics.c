@@ -257,8 +257,20 @@ static void expect_workers(const char *text)
 	}
 }
 
+/* Others may be slow too, on a machine that stands still. */
+static const struct top_slow *slow_hold(void)
+{
+	for (size_t i = 0; i < figures.slow_count; i++)
+		if (strcmp(figures.slow[i].kind, "holder") == 0 &&
+		    strcmp(figures.slow[i].message, "hold") == 0)
+			return &figures.slow[i];
+	cr_assert_fail("the held handler is not among the slow ones");
+	return NULL;
+}
+
 Test(metrics, says_of_actors_workers_and_slow_handlers_what_top_is_told)
 {
+	const struct top_slow *slow;
 	uint64_t refused = 0, taken = 0;
 	char *text;
 
@@ -300,13 +312,13 @@ Test(metrics, says_of_actors_workers_and_slow_handlers_what_top_is_told)
 		expect_kind(text, "holder");
 		expect_kind(text, "leaver");
 		expect_workers(text);
-		expect(figures.slow_count, 1, "slow handlers", "all");
-		expect(figures.slow[0].count,
+		slow = slow_hold();
+		expect(slow->count,
 		       value(text,
 		             "construct_slow_handlers_total{kind=\"%s\",message=\"hold\"}",
 		             "holder"),
 		       "count", "hold");
-		expect(figures.slow[0].longest_ms,
+		expect(slow->longest_ms,
 		       value(text,
 		             "construct_slow_handler_max_milliseconds{kind=\"%s\",message="
 		             "\"hold\"}",
@@ -319,15 +331,13 @@ Test(metrics, says_of_actors_workers_and_slow_handlers_what_top_is_told)
 	cr_assert_eq(kind("holder")->messages, taken + 2, "START and HOLD");
 	cr_assert_eq(kind("holder")->refused, refused);
 	cr_assert_geq(kind("holder")->depth_max, 1);
-	cr_assert_eq(kind("holder")->slow, 1);
+	cr_assert_geq(kind("holder")->slow, 1);
 	cr_assert_geq(kind("holder")->handler_p99_ns, 20000000, "the held one was of 20 ms");
 	cr_assert_gt(kind("holder")->handler_p50_ns, 0);
 	cr_assert_eq(kind("leaver")->live, 0);
 	cr_assert_geq(kind("leaver")->dead_letters, LATE);
-	cr_assert_str_eq(figures.slow[0].kind, "holder");
-	cr_assert_str_eq(figures.slow[0].message, "hold");
-	cr_assert_eq(figures.slow[0].count, 1);
-	cr_assert_geq(figures.slow[0].longest_ms, 20);
+	cr_assert_eq(slow->count, 1);
+	cr_assert_geq(slow->longest_ms, 20);
 	cr_assert_gt(figures.workers[0].busy_ns, 20000000);
 	cr_assert_gt(figures.workers[0].turns, 0);
 }

@@ -20,6 +20,7 @@
 
 #include <cx/log.h>
 
+#include "runtime/annotate.h"
 #include "runtime/internal.h"
 
 #ifdef PR_SET_SYSCALL_USER_DISPATCH
@@ -46,7 +47,7 @@ enum { BALL = CX_MSG_USER, QUESTION, ANSWER, KICK, ASK, DROP };
 
 /* ---- every allocation is counted ---- */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(CX__ASAN) || defined(CX__TSAN)
 #define IS_COUNTED false
 static uint64_t allocator_calls;
 #else
@@ -316,11 +317,15 @@ static void spawn(const struct cx_actor_type *type, unsigned number, unsigned wo
 	cr_assert_eq(cx_runtime_spawn(rt, type, &number, worker, out), CX_OK);
 }
 
-static void play(unsigned workers)
+/* What begins it, to so many players, is there before the start: a message from outside is not from a pool,
+ * and must not come while one is looked at. */
+static void play(unsigned workers, uint32_t begin, unsigned players)
 {
 	make(workers);
 	for (unsigned i = 0; i < 2; i++)
 		spawn(&player_type, i, i % workers, &player[i]);
+	for (unsigned i = 0; i < players; i++)
+		post(player[i], begin);
 	cr_assert_eq(cx_runtime_start(rt), CX_OK);
 }
 
@@ -350,9 +355,7 @@ TestSuite(message_path, .timeout = 120);
 Test(message_path, on_one_worker_a_million_messages_allocate_nothing)
 {
 	skip_where_not_counted();
-	play(1);
-	post(player[0], KICK);
-	post(player[1], KICK);
+	play(1, KICK, 2);
 	wait_for(&ended, 2);
 	for (int i = 0; i < 2; i++) {
 		cr_assert_eq(after[i].calls, before[i].calls);
@@ -365,8 +368,7 @@ Test(message_path, on_one_worker_a_million_messages_allocate_nothing)
 Test(message_path, on_one_worker_half_a_million_asks_and_answers_allocate_nothing)
 {
 	skip_where_not_counted();
-	play(1);
-	post(player[0], ASK);
+	play(1, ASK, 1);
 	wait_for(&ended, 2);
 	for (int i = 0; i < 2; i++) {
 		cr_assert_eq(after[i].calls, before[i].calls);
@@ -383,9 +385,7 @@ Test(message_path, on_one_worker_a_million_messages_make_no_system_call)
 		cr_skip_test("this kernel traps no system calls");
 	}
 	is_trapping = true;
-	play(1);
-	post(player[0], KICK);
-	post(player[1], KICK);
+	play(1, KICK, 2);
 	wait_for(&ended, 2); /* else on_syscall has ended the process */
 	finish();
 }
@@ -393,9 +393,7 @@ Test(message_path, on_one_worker_a_million_messages_make_no_system_call)
 Test(message_path, between_two_workers_a_million_messages_both_ways_allocate_nothing)
 {
 	skip_where_not_counted();
-	play(2);
-	post(player[0], KICK);
-	post(player[1], KICK);
+	play(2, KICK, 2);
 	wait_for(&ended, 2);
 	for (int i = 0; i < 2; i++) {
 		cr_assert_eq(after[i].calls, before[i].calls);

@@ -17,7 +17,7 @@ const char *__asan_default_options(void);
 const char *__ubsan_default_options(void);
 
 static volatile uint64_t current;
-static volatile sig_atomic_t is_running;
+static volatile sig_atomic_t is_running, is_search;
 static _Alignas(16) char signal_stack[STACK_BYTES];
 
 static size_t add_text(char *line, size_t at, const char *text)
@@ -49,7 +49,7 @@ static void tell(const char *how, int signal)
 	if (!is_running)
 		return;
 	is_running = false;
-	at = add_text(line, 0, "FAIL seed ");
+	at = add_text(line, 0, is_search ? "sim: the search in seed " : "FAIL seed ");
 	at = add_number(line, at, current);
 	at = add_text(line, at, how);
 	if (signal > 0)
@@ -109,8 +109,15 @@ void crash_setup(void)
 void crash_begin(uint64_t seed, unsigned seconds)
 {
 	current = seed;
+	is_search = false;
 	is_running = true;
 	alarm(seconds);
+}
+
+void crash_begin_search(uint64_t seed, unsigned seconds)
+{
+	crash_begin(seed, seconds);
+	is_search = true;
 }
 
 void crash_end(void)

@@ -10,6 +10,8 @@
 void crash_setup(void);
 /* This seed runs from now on, for at most so many seconds. */
 void crash_begin(uint64_t seed, unsigned seconds);
+/* The faults that it needs are searched for: it is told already, and so is told no more. */
+void crash_begin_search(uint64_t seed, unsigned seconds);
 /* No seed runs. */
 void crash_end(void);
 

@@ -116,7 +116,7 @@ static int run_all(const struct options *o)
 		add_up(&sums);
 		if (sums.failed++ > 0 || o->is_brief)
 			continue;
-		crash_begin(seed, MINIMISE_SECS);
+		crash_begin_search(seed, MINIMISE_SECS);
 		minimise(seed);
 		crash_end();
 	}

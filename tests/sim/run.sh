@@ -32,16 +32,26 @@ for seed in $(sed 's/#.*//' "$seeds"); do
 	echo "sim: stored in tests/sim/seeds.txt; to see it:  $sim --trace $seed"
 done
 
-# New ones, on all cores; a few on one.
-jobs=$(nproc) at=$first all_codes=0
-[ "$count" -ge 100 ] || jobs=1
-part=0
+# New ones, on all cores, at least a hundred on each.
+jobs=$(nproc 2>/dev/null || echo 1) at=$first all_codes=0
+[ "$jobs" -le $((count / 100)) ] || jobs=$((count / 100))
+[ "$jobs" -gt 0 ] || jobs=1
+part=0 parts=
 while [ $part -lt "$jobs" ]; do
 	n=$((count * (part + 1) / jobs - count * part / jobs))
-	("$sim" "$at" $n >"$dir/out.$part"; echo $? >"$dir/code.$part") &
+	"$sim" "$at" $n >"$dir/out.$part" &
+	parts="$parts $!"
 	at=$((at + n)) part=$((part + 1))
 done
-wait
+# in the background they do not hear of Ctrl-C
+trap 'kill $parts 2>/dev/null; rm -rf "$dir"; trap - EXIT; exit 130' INT TERM
+part=0
+for pid in $parts; do
+	wait "$pid"
+	echo $? >"$dir/code.$part"
+	part=$((part + 1))
+done
+trap - INT TERM
 
 part=0 at=$first
 while [ $part -lt "$jobs" ]; do
