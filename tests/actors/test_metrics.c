@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "io/top_socket.h"
+#include "support/wait.h"
 
 enum { HOLD = CX_MSG_USER, NOTE, END };
 enum { CAP = 4, NOTES = 10, LATE = 3 };
@@ -29,20 +30,6 @@ static char path[64], error_text[TOP_ERROR_MAX];
 static struct top_figures figures;
 static struct cx_ref held, gone;
 static _Atomic int inside, handled, ended, is_open;
-
-static void sleep_ms(long ms)
-{
-	const struct timespec t = { .tv_nsec = ms * 1000000 };
-
-	nanosleep(&t, NULL);
-}
-
-/* What does not come is the timeout's. */
-static void wait_for(_Atomic int *count, int n)
-{
-	while (atomic_load(count) < n)
-		sleep_ms(1);
-}
 
 static void on_hold(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {

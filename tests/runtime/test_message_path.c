@@ -22,6 +22,7 @@
 
 #include "runtime/annotate.h"
 #include "runtime/internal.h"
+#include "support/wait.h"
 
 #ifdef PR_SET_SYSCALL_USER_DISPATCH
 #define TRAP_SET PR_SET_SYSCALL_USER_DISPATCH
@@ -287,20 +288,6 @@ static const struct cx_actor_type player_type = {
 static void post(struct cx_ref to, uint32_t type)
 {
 	cr_assert_eq(cx_post(rt, to, cx_post_new(type, sizeof(struct cx_msg))), CX_OK);
-}
-
-static void sleep_ms(long ms)
-{
-	const struct timespec t = { .tv_nsec = ms * 1000000 };
-
-	nanosleep(&t, NULL);
-}
-
-/* No test here ends by time: what does not end is the timeout's. */
-static void wait_for(_Atomic int *count, int n)
-{
-	while (atomic_load(count) < n)
-		sleep_ms(1);
 }
 
 static void make(unsigned workers)

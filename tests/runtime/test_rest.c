@@ -71,14 +71,21 @@ Test(rest, what_comes_meanwhile_does_not_wait_for_good, .timeout = 60)
 	cx_runtime_free(rt);
 }
 
-/* A worker as far as rests look at it, which decided long ago and handled so many messages since. */
-static struct cx_worker *worker_with(struct cx_runtime *rt, uint64_t messages)
+static struct cx_worker *bare_worker(struct cx_runtime *rt)
 {
 	struct cx_worker *const w = aligned_alloc(_Alignof(struct cx_worker), sizeof(*w));
 
 	cr_assert_not_null(w);
 	memset(w, 0, sizeof(*w));
 	w->rt = rt;
+	return w;
+}
+
+/* A worker as far as rests look at it, which decided long ago and handled so many messages since. */
+static struct cx_worker *worker_with(struct cx_runtime *rt, uint64_t messages)
+{
+	struct cx_worker *const w = bare_worker(rt);
+
 	w->now_is_old = 1;
 	cx__rest(w); /* the first decision: nothing was handled */
 	cr_assert_eq(w->rest_us, 0);
@@ -136,11 +143,8 @@ Test(spin, one_in_vain_doubles_the_sleeps_without_one_and_one_that_pays_ends_the
 /* A worker as far as spins look at it: the only one. */
 static struct cx_worker *lone_worker(struct cx_runtime *rt)
 {
-	struct cx_worker *const w = aligned_alloc(_Alignof(struct cx_worker), sizeof(*w));
+	struct cx_worker *const w = bare_worker(rt);
 
-	cr_assert_not_null(w);
-	memset(w, 0, sizeof(*w));
-	w->rt = rt;
 	rt->workers = 1;
 	rt->worker[0] = w;
 	return w;

@@ -10,14 +10,9 @@
 
 #include <cx/log.h>
 
+#include "support/wait.h"
+
 enum { ASK_ME = CX_MSG_USER, REPLY, TICK, JOB, POKE };
-
-static void sleep_ms(long ms)
-{
-	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
-
-	nanosleep(&t, NULL);
-}
 
 static bool wait_until(const _Atomic int *value, int at_least)
 {

@@ -10,6 +10,7 @@
 #include <cx/log.h>
 
 #include "runtime/handler_times.h"
+#include "support/wait.h"
 
 enum { WORK = CX_MSG_USER, HOLD };
 
@@ -17,13 +18,6 @@ static const char *const names[] = { "work", "hold" };
 
 static _Atomic int handled;
 static _Atomic int is_open; /* what HOLD waits for */
-
-static void sleep_ms(long ms)
-{
-	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
-
-	nanosleep(&t, NULL);
-}
 
 static void work(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {

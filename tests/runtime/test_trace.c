@@ -11,6 +11,8 @@
 #include <cx/log.h>
 #include <cx/runtime.h>
 
+#include "support/wait.h"
+
 enum { BEGIN = CX_MSG_USER, QUIET, ASK, ANSWER, JOB, FLUSHED, TICK };
 
 static const char *const names[] = {
@@ -19,13 +21,6 @@ static const char *const names[] = {
 
 static struct cx_ref first, second;
 static _Atomic int handled[CX_MSG_LIMIT];
-
-static void sleep_ms(long ms)
-{
-	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
-
-	nanosleep(&t, NULL);
-}
 
 static void wait_handled(uint32_t type, int n)
 {

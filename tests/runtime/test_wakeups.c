@@ -10,6 +10,8 @@
 
 #include <cx/log.h>
 
+#include "support/wait.h"
+
 enum { HOLD = CX_MSG_USER, NOTE };
 enum { GATES = 8, NOTES = 50, CAP = 64 };
 
@@ -18,20 +20,6 @@ static struct cx_runtime *rt;
 static void post(struct cx_ref to, uint32_t type)
 {
 	cr_assert_eq(cx_post(rt, to, cx_post_new(type, sizeof(struct cx_msg))), CX_OK);
-}
-
-static void sleep_ms(long ms)
-{
-	const struct timespec t = { .tv_nsec = ms * 1000000 };
-
-	nanosleep(&t, NULL);
-}
-
-/* What does not come is the timeout's. */
-static void wait_for(_Atomic int *count, int n)
-{
-	while (atomic_load(count) < n)
-		sleep_ms(1);
 }
 
 /* ---- the loop ---- */
