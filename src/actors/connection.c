@@ -57,8 +57,8 @@ void connection_answer_error(struct cx_ctx *ctx, struct connection *c, enum erro
 	answer(ctx, c, relay_error_frame(code, text, message_id));
 }
 
-static void close_with(struct cx_ctx *ctx, struct connection *c, uint16_t code,
-                       const char *reason)
+void connection_close(struct cx_ctx *ctx, struct connection *c, uint16_t code,
+                      const char *reason)
 {
 	enum cx_err err;
 
@@ -122,7 +122,7 @@ static void submit(struct cx_ctx *ctx, struct connection *c, const struct client
 	    CX_OK)
 		c->sends++;
 	else
-		close_with(ctx, c, 1013, "busy"); /* inv. 3 */
+		connection_close(ctx, c, 1013, "busy"); /* inv. 3 */
 	cx_buf_unref(frame);
 }
 
@@ -134,7 +134,7 @@ static void close_when_drained(struct cx_ctx *ctx, struct connection *c)
 		return;
 	snprintf(reason, sizeof(reason), "restart, reconnect in %u ms",
 	         (unsigned)(c->drain_jitter_ms > 0 ? cx_random(ctx) % c->drain_jitter_ms : 0));
-	close_with(ctx, c, 1012, reason);
+	connection_close(ctx, c, 1012, reason);
 }
 
 static void on_settled(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -302,7 +302,7 @@ static void become(struct cx_ctx *ctx, struct connection *c, const struct accoun
 	if (m->effect == ACCOUNT_NOTHING)
 		return;
 	if (m->effect == ACCOUNT_ENDED) {
-		close_with(ctx, c, 4401, "session ended");
+		connection_close(ctx, c, 4401, "session ended");
 		return;
 	}
 	if (c->phase == CONNECTION_LIVE && !(is_same && m->effect == ACCOUNT_AUTHENTICATED))
@@ -327,7 +327,7 @@ static bool is_too_late(const struct cx_ctx *ctx, const struct connection *c)
 static void go_on(struct cx_ctx *ctx, struct connection *c)
 {
 	if (is_too_late(ctx, c))
-		close_with(ctx, c, 4401, "not authenticated in time");
+		connection_close(ctx, c, 4401, "not authenticated in time");
 	else
 		take_held(ctx, c);
 }
@@ -369,7 +369,7 @@ static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		go_on(ctx, c);
 	} else { /* inv. 3 */
 		c->sends--;
-		close_with(ctx, c, 1011, "no answer from the server");
+		connection_close(ctx, c, 1011, "no answer from the server");
 	}
 	close_when_drained(ctx, c);
 }
@@ -399,15 +399,15 @@ static void on_tick(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	if (c->phase == CONNECTION_CLOSING)
 		return;
 	if (is_too_late(ctx, c) && !c->is_busy) {
-		close_with(ctx, c, 4401, "not authenticated in time");
+		connection_close(ctx, c, 4401, "not authenticated in time");
 		return;
 	}
 	if (now_ms - c->last_pong_ms >= PONG_MS) {
-		close_with(ctx, c, 1001, "no pong");
+		connection_close(ctx, c, 1001, "no pong");
 		return;
 	}
 	if (held_is_late(c, now_ms)) {
-		close_with(ctx, c, 1013, "busy"); /* promise 1 */
+		connection_close(ctx, c, 1013, "busy"); /* promise 1 */
 		return;
 	}
 	if (c->cursor.unconfirmed > 0 && c->cursor.confirming == 0) {
@@ -439,7 +439,7 @@ static void on_pong(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 static void on_session(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	if (session_is_over(ctx, state, msg))
-		close_with(ctx, state, 4401, "session ended");
+		connection_close(ctx, state, 4401, "session ended");
 }
 
 /* ---- the end ---- */
@@ -455,7 +455,8 @@ static void on_kicked(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	if (code == 4409) /* for clients that do not see close codes */
 		connection_answer_error(ctx, state, ERROR_TOO_MANY_CONNECTIONS, NULL,
 		                        wire_slice(NULL, 0));
-	close_with(ctx, state, code, code == 4409 ? "too many connections" : "session ended");
+	connection_close(ctx, state, code,
+	                 code == 4409 ? "too many connections" : "session ended");
 }
 
 static void on_drain(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)

@@ -215,28 +215,39 @@ void cursor_on_look(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 		cursor_read_on(ctx, c);
 }
 
-/* inv. 5.  False: this client has it. */
-static bool is_new_message(struct cursor *cur, uint64_t id)
+enum cursor_turn {
+	TURN_NOW,
+	TURN_DONE, /* this client has it */
+	TURN_OVER, /* inv. 6 */
+};
+
+/* inv. 5 */
+static enum cursor_turn turn_of_message(struct cursor *cur, uint64_t id)
 {
-	if (id > cur->shown) {
-		cur->shown = id;
-		return true;
-	}
-	if (id <= cur->passed_from || id > cur->passed_upto)
-		return false;
-	cur->passed_from = id;
-	return true;
+	const bool was_passed = id > cur->passed_from && id <= cur->passed_upto;
+
+	if (id <= cur->shown)
+		return was_passed ? TURN_OVER : TURN_DONE;
+	cur->shown = id;
+	if (was_passed)
+		cur->passed_from = id;
+	return TURN_NOW;
 }
 
 static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, uint8_t kind,
                        struct cx_buf *buf, uint32_t offset, uint32_t len)
 {
 	struct cursor *cur = &c->cursor;
+	enum cursor_turn turn = TURN_NOW;
 	enum cx_err err;
 
 	if (id > cur->sent)
 		cur->sent = id;
-	if (kind == RECORD_MESSAGE && !is_new_message(cur, id))
+	if (kind == RECORD_MESSAGE)
+		turn = turn_of_message(cur, id);
+	if (turn == TURN_OVER)
+		connection_close(ctx, c, 1011, "data was lost, reconnect");
+	if (turn != TURN_NOW)
 		return;
 	err = ws_send(ctx, c->ws, buf, offset, len, WS_INBOX);
 	(void)err; /* the socket is gone: WS_CLOSED is on its way */
@@ -317,9 +328,12 @@ void cursor_on_push(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
  * rest. */
 static void take_held_pushes(struct cx_ctx *ctx, struct connection *c)
 {
-	for (uint32_t n = c->cursor.push_count; n > 0; n--) {
-		struct held_push *p = take_held_push(&c->cursor);
+	struct held_push *p;
 
+	for (uint32_t n = c->cursor.push_count; n > 0 && c->phase == CONNECTION_LIVE; n--) {
+		p = take_held_push(&c->cursor);
+		if (p == NULL) /* all were read meanwhile */
+			break;
 		take_push(ctx, c, &p->item, p->buf);
 		free_held_push(p);
 	}
@@ -341,10 +355,13 @@ void cursor_on_entries(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	cur->read_corr = 0;
 	if (c->phase != CONNECTION_LIVE)
 		return;
-	while (base != NULL && (r = record_next(&at, end, &torn)) != NULL)
+	while (c->phase == CONNECTION_LIVE && base != NULL &&
+	       (r = record_next(&at, end, &torn)) != NULL)
 		if (r->id > cur->sent || is_late_receipt(c, r->id, r->kind))
 			send_entry(ctx, c, r->id, r->kind, msg->buf,
 			           (uint32_t)(r->frame - base), r->frame_len);
+	if (c->phase != CONNECTION_LIVE)
+		return;
 	if (m->failed) {
 		cursor_drop_all(c);
 		cur->is_read_owed = true;

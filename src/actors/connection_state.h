@@ -38,7 +38,9 @@ enum connection_phase {
  *    So all is read from the beginning, receipts come as new ones, and messages up to `shown` are passed
  *    over: this client has them.  But not those up to `sent`, nor where it jumped last: an inbox that was just
  *    emptied is read to its end, as if what had waited there were acknowledged, before anybody knows of the
- *    loss, and a push from before may then be written. */
+ *    loss, and a push from before may then be written.
+ * 6. Of what was jumped over, that which comes to be below `shown` must neither be hidden (inv. 5) nor be written
+ *    behind younger ones of its sender.  So the connection closes: the next one is given all in order. */
 struct cursor {
 	uint64_t sent;
 	uint64_t shown; /* the last message that was written; `sent` may be beyond it */
@@ -159,6 +161,9 @@ bool held_take(struct connection *c, struct held_frame *out);
 bool held_is_late(const struct connection *c, uint64_t now_ms);
 void held_drop_all(struct connection *c);
 
+/* connection.c: no more is written; closing twice is closing once. */
+void connection_close(struct cx_ctx *ctx, struct connection *c, uint16_t code,
+                      const char *reason);
 /* connection.c: the frame at hand is done: its bytes may come again. */
 void connection_give_back(struct connection *c, uint32_t bytes);
 /* connection.c: how long the frame at hand may still take. */

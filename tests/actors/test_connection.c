@@ -387,8 +387,28 @@ Test(connection, after_a_loss_what_was_passed_over_unseen_is_shown)
 	cr_assert_eq(count_got(ws, WS_SEND), 3);
 }
 
-/* And a push of before the loss came behind that read. */
-Test(connection, after_a_loss_what_was_passed_over_is_shown_though_a_later_one_was)
+/* Of two in a row that were passed over, the first is shown once, however often all is lost. */
+Test(connection, after_a_loss_what_was_passed_over_is_shown_once)
+{
+	log_in();
+	relay.receipts_apart = true;
+	reads_up_to(10);
+	push_entry(12, 10);
+	push_entry(20, 18);
+	reads_up_to(20);
+	for (int i = 0; i < 2; i++) {
+		read_anew();
+		reads_up_to(0);
+		push_entry(18, 0);
+		push_entry(20, 18);
+		cr_assert_eq(count_got(ws, WS_SEND), 3, "12, 18, 20");
+	}
+	cr_assert_eq(closes(), 0);
+}
+
+/* A push of before the loss came behind that read: what was passed over is older than what is shown,
+ * perhaps of the same sender. */
+Test(connection, after_a_loss_what_was_passed_over_is_not_shown_behind_a_later_one)
 {
 	log_in();
 	relay.receipts_apart = true;
@@ -398,14 +418,36 @@ Test(connection, after_a_loss_what_was_passed_over_is_shown_though_a_later_one_w
 	push_entry(20, 18);
 	reads_up_to(18);
 	cr_assert_eq(count_got(ws, WS_SEND), 2, "12 and 20");
-	for (int i = 0; i < 2; i++) { /* lost again */
-		read_anew();
-		reads_up_to(0);
-		push_entry(12, 0);
-		push_entry(18, 12);
-		push_entry(20, 18);
-		cr_assert_eq(count_got(ws, WS_SEND), 3, "18, once");
-	}
+	read_anew();
+	reads_up_to(0);
+	push_entry(12, 0);
+	cr_assert_eq(closes(), 0, "shown");
+	push_entry(18, 12);
+	push_entry(22, 18);
+	cr_assert_eq(count_got(ws, WS_SEND), 2);
+	cr_assert_eq(closes(), 1, "18 comes with the next connection");
+	cr_assert_eq(count_got(fake_hub, HUB_LEAVE), 1);
+}
+
+/* The first read ends where the inbox does: all before that is acknowledged, as far as this Redis
+ * knows.  The one that knows less is of no use to this connection, and holds back nothing else. */
+Test(connection, after_a_loss_one_from_before_the_first_read_closes)
+{
+	const struct got *read;
+
+	log_in();
+	relay.receipts_apart = true;
+	reads_up_to(10);
+	push_entry(12, 10);
+	read_anew();
+	read = take(fake_inbox, INBOX_READ);
+	push_entry(8, 0);
+	push_entry(9, 8);
+	push_entry(14, 9);
+	ANSWER(read, INBOX_ENTRIES, struct inbox_entries, NULL, .next = 0);
+	quiet();
+	cr_assert_eq(count_got(ws, WS_SEND), 1, "12, and none of those that were held");
+	cr_assert_eq(closes(), 1);
 }
 
 Test(connection, after_a_loss_what_was_on_its_way_counts_for_nothing)
