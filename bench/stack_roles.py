@@ -108,6 +108,19 @@ def pss_bytes(pid):
     return int(re.search(r"^Pss:\s+(\d+) kB", text, re.M).group(1)) * 1024
 
 
+def compiling_s(pid):
+    """CPU of a Java machine's compiler threads so far."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            if (task / "comm").read_text().startswith(("C1 Compiler", "C2 Compiler")):
+                text = (task / "stat").read_text()
+                total += sum(map(int, text[text.rindex(")") + 2:].split()[11:13])) / TICK
+        except OSError:
+            continue  # gone meanwhile
+    return total
+
+
 class Stack:
     """A running stack of ops/stack.sh."""
 

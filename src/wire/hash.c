@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "wire/base64.h"
+#include "wire/hex.h"
 
 #define ROUTE_PLAIN_LEN (2 * UUID_TEXT_LEN)
 #define ROUTE_LEN (ROUTE_PLAIN_LEN + HASH_SEAL_EXTRA)
@@ -86,34 +87,28 @@ void hash_sha256(struct wire_slice bytes, uint8_t out[HASH_LEN])
 void hash_hex(const uint8_t *bytes, size_t len, char *out)
 {
 	static const char digits[] = "0123456789abcdef";
+	size_t i = 0;
 
-	for (size_t i = 0; i < len; i++) {
+	for (; len - i >= 4; i += 4)
+		hex_store(hex_from_bytes(bytes + i, 0), out + 2 * i, out + 2 * i + 4);
+	for (; i < len; i++) {
 		out[2 * i] = digits[bytes[i] >> 4];
 		out[2 * i + 1] = digits[bytes[i] & 15];
 	}
 }
 
-static int digit_value(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool hash_key_parse(struct wire_slice hex, uint8_t out[HASH_KEY_LEN])
 {
 	uint8_t key[HASH_KEY_LEN];
+	uint32_t upper;
 
 	if (hex.len != 2 * sizeof(key))
 		return false;
-	for (size_t i = 0; i < sizeof(key); i++) {
-		const int high = digit_value(hex.at[2 * i]),
-			  low = digit_value(hex.at[2 * i + 1]);
+	for (size_t i = 0; i < sizeof(key); i += 4) {
+		const uint8_t *at = hex.at + 2 * i;
 
-		if (high < 0 || low < 0)
+		if (!hex_to_bytes(hex_load(at, at + 4), key + i, &upper))
 			return false;
-		key[i] = (uint8_t)(high << 4 | low);
 	}
 	memcpy(out, key, sizeof(key));
 	return true;
