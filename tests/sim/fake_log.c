@@ -15,7 +15,6 @@
 #define COMMIT_MS 3
 #define FAILS_ONE_IN 40
 #define READ_FAILS_ONE_IN 3
-#define UNANSWERED_MS 12100 /* who asked has given up by then */
 
 enum pending_kind { APPEND, SETTLE, DONE };
 
@@ -360,7 +359,7 @@ static void crash(struct cx_ctx *ctx, struct fake_log *l)
 		how = SILENT;
 	world.crashes++;
 	if (how != ERROR_TOLD && l->count > 0)
-		world.calm_ms = cx_now_ms(ctx) + UNANSWERED_MS;
+		world.calm_ms = cx_now_ms(ctx) + GIVEN_UP_MS;
 	for (uint32_t i = 0; i < l->count; i++) {
 		if (how == AFTER_COMMIT)
 			apply(ctx, &l->pending[i]);

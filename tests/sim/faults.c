@@ -11,7 +11,7 @@ static const char *const names[FAULT_KINDS] = {
 	[FAULT_WALL] = "wall clock jumped", [FAULT_UNTOLD] = "message not acknowledged",
 	[FAULT_STALL] = "reader stalled",   [FAULT_FORGED] = "frame forged",
 	[FAULT_KILL] = "process killed",    [FAULT_DELAY] = "send delayed",
-	[FAULT_CRASH] = "log crashed",
+	[FAULT_CRASH] = "log crashed",      [FAULT_LOST] = "send to an adapter lost",
 };
 
 static struct {

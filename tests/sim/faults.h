@@ -27,6 +27,7 @@ enum fault_kind {
 	FAULT_STALL,   /* of a reader */
 	FAULT_FORGED,  /* frame */
 	FAULT_KILL,    /* of the process */
+	FAULT_LOST,    /* send to an adapter */
 	FAULT_KINDS,
 };
 

@@ -42,7 +42,7 @@ struct options {
 
 struct sums {
 	uint64_t failed, received, cuts, lost, refused, commits, reads, displaced, ended,
-		stalls, forged, slow, delayed, crashes;
+		stalls, forged, slow, delayed, lost_asks, crashes;
 	uint64_t unpaid_max, depth_max, pool_max;
 };
 
@@ -55,6 +55,7 @@ static void add_up(struct sums *sums)
 	sums->lost += world.lost;
 	sums->refused += world.refused;
 	sums->delayed += world.delayed;
+	sums->lost_asks += world.lost_asks;
 	sums->crashes += world.crashes;
 	sums->commits += world.failed_commits;
 	sums->reads += world.failed_reads;
@@ -72,14 +73,16 @@ static void add_up(struct sums *sums)
 static void print_sums(const struct options *o, const struct sums *s)
 {
 	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu displaced,"
-	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu delayed, "
+	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu delayed, %llu "
+	       "lost, "
 	       "%llu commits and %llu reads failed, %llu crashes of the log\n",
 	       (unsigned long long)o->first, (unsigned long long)(o->first + o->count - 1),
 	       (unsigned long long)s->received, (unsigned long long)s->cuts,
 	       (unsigned long long)s->displaced, (unsigned long long)s->ended,
 	       (unsigned long long)s->lost, (unsigned long long)s->refused,
-	       (unsigned long long)s->delayed, (unsigned long long)s->commits,
-	       (unsigned long long)s->reads, (unsigned long long)s->crashes);
+	       (unsigned long long)s->delayed, (unsigned long long)s->lost_asks,
+	       (unsigned long long)s->commits, (unsigned long long)s->reads,
+	       (unsigned long long)s->crashes);
 	printf("sim: %llu readers stalled, %llu of them while others were timed, at most %llu "
 	       "bytes"
 	       " without credit, %llu messages in a mailbox, %llu bytes of them on a worker, "

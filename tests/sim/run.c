@@ -28,14 +28,15 @@
 #define JUMP_MAX_MS (10 * INT64_C(86400000)) /* more than a message lives */
 
 static struct embedded_inbox_settings inbox_settings;
+static struct cx_sim *running;
 
-static void note_refused(const struct cx_msg *msg)
+/* A connection that has no answer about its session asks again, later than the judge would wait. */
+static void note_unanswered(const struct cx_msg *msg)
 {
 	struct device *d = msg->type == STORE_OP ? world_device_of(msg->from) : NULL;
 
-	world.refused++;
 	if (d != NULL)
-		d->is_refused = true;
+		d->is_unanswered = true;
 }
 
 static bool is_adapter(const char *kind)
@@ -45,7 +46,7 @@ static bool is_adapter(const char *kind)
 }
 
 /* Pushes may be lost until all has settled; while there are faults any ordinary send is refused now
- * and then, and one to an adapter, or its answer, comes late. */
+ * and then, and one to an adapter is lost, or comes late, as does its answer. */
 static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
                              const struct cx_msg *msg, uint64_t random)
 {
@@ -61,7 +62,8 @@ static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
 	if (world.is_faulty && random % 64 == 1 &&
 	    fault_happens(FAULT_SEND, "%s/%u to %s/%u", from, msg->from.slot, to,
 	                  msg->to.slot)) {
-		note_refused(msg);
+		world.refused++;
+		note_unanswered(msg);
 		return CX_SIM_REFUSE;
 	}
 	if (world.is_faulty && random % 64 == 2 && (is_adapter(to) || is_adapter(from)) &&
@@ -69,6 +71,14 @@ static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
 	                  msg->to.slot)) {
 		world.delayed++;
 		return CX_SIM_DELAY;
+	}
+	if (world.is_faulty && random % 256 == 3 && is_adapter(to) && msg->corr != 0 &&
+	    fault_happens(FAULT_LOST, "%s/%u to %s/%u", from, msg->from.slot, to,
+	                  msg->to.slot)) {
+		world.lost_asks++;
+		note_unanswered(msg);
+		world.calm_ms = cx_sim_now_ms(running) + GIVEN_UP_MS;
+		return CX_SIM_LOSE;
 	}
 	return CX_SIM_DELIVER;
 }
@@ -312,6 +322,7 @@ static struct cx_sim *begin_life(uint64_t seed, unsigned life, FILE *trace)
 	struct cx_sim *sim;
 
 	cx_assert(cx_sim_new(&conf, &sim) == CX_OK);
+	running = sim;
 	faults_life(sim, life);
 	if (trace != NULL)
 		fprintf(trace, "life %u\n", life);

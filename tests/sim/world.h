@@ -2,6 +2,7 @@
 /* What outlives a simulated crash of the relay: the disk, the clients' memory, and the verdict.
  * A user has up to DEVICES devices, each with at most one connection at a time. */
 #ifndef TESTS_SIM_WORLD_H
+#define GIVEN_UP_MS 12100 /* who asked an adapter in vain has given up by then */
 #define TESTS_SIM_WORLD_H
 
 #include <cx/sim.h>
@@ -55,7 +56,7 @@ struct device {
 	bool is_live; /* from connectSuccess on */
 	uint32_t session;
 	struct cx_ref connection;
-	bool is_refused; /* its question whether its session lives: it asks again, seconds later */
+	bool is_unanswered; /* its question whether its session lives: it asks again, seconds later */
 	uint64_t opened_ms, live_ms;
 	uint64_t last_entry;   /* id of the last one, message or receipt */
 	uint64_t unpaid_bytes; /* of its inbox, came and no credit given for them */
@@ -96,14 +97,15 @@ struct world {
 	/* in this life: so many entries went to the partitions (or are gone, or rows); and when nobody waits
 	 * any more for the answer of a log that crashed */
 	uint32_t handed_on;
-	uint64_t calm_ms;
+	uint64_t calm_ms;    /* nobody waits any longer for an answer that never comes */
 	int64_t jumped_ms;   /* how far the wall clock was set since the beginning */
 	char broken[256];    /* the first promise that was found broken; empty: none */
 	const char *promise; /* its text, the same for all of its kind */
 	uint64_t steps;
 	/* counts, so that a run that tested nothing shows */
 	uint32_t accepted, received, reported, failed_commits, cuts, refused, lost,
-		failed_reads, displaced, ended, stalls, forged, slow_phases, delayed, crashes;
+		failed_reads, displaced, ended, stalls, forged, slow_phases, delayed, lost_asks,
+		crashes;
 	uint64_t unpaid_max, pool_bytes_max;
 	uint32_t depth_max;
 };
