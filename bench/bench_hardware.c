@@ -6,6 +6,7 @@
  *              many before it gives it up, so this costs much less than a transfer each
  * `transfer`   one line between two cores, one way: half of a round trip
  * `stream`     lines written by one core and read by another, many on their way at once
+ * `in order`   lines of memory far larger than any cache, each read and written, one after the other
  * `fastest`    of transfer and stream: the fastest so many in a row, which is the hardware's own
  *              time also when others take a CPU away now and then
  *
@@ -13,6 +14,7 @@
  *   bench_hardware lines      transfer and stream: what needs both cores at once */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -231,6 +233,37 @@ static uint64_t call(unsigned index, void *arg)
 	return ops;
 }
 
+/* ---- memory that no cache holds ---- */
+
+#define FAR_LINES (1 << 20) /* 64 MiB */
+
+static uint64_t lines_in_order(unsigned index, void *arg)
+{
+	struct line *const far = arg;
+	uint64_t ops = 0;
+	size_t at = 0;
+
+	(void)index;
+	for (; !bench_is_over(); ops += CHUNK) {
+		for (int i = 0; i < CHUNK; i++, at = (at + 1) % FAR_LINES)
+			atomic_store_explicit(
+				&far[at].value,
+				atomic_load_explicit(&far[at].value, memory_order_relaxed) + 1,
+				memory_order_relaxed);
+	}
+	return ops;
+}
+
+static void measure_memory(void)
+{
+	struct line *const far = aligned_alloc(sizeof(*far), FAR_LINES * sizeof(*far));
+
+	bench_must(far != NULL, "memory");
+	memset(far, 0, FAR_LINES * sizeof(*far));
+	bench_rate("hardware", "lines in order", lines_in_order, far, 1);
+	free(far);
+}
+
 /* ---- eventfd ---- */
 
 static uint64_t write_and_read(unsigned index, void *arg)
@@ -339,6 +372,7 @@ int main(int argc, char **argv)
 	bench_rate("hardware", "exchange contended", exchange, NULL, 2);
 	bench_rate("hardware", "call and 64 bytes", call, NULL, 1);
 	bench_rate("hardware", "list pop+push", list, NULL, 1);
+	measure_memory();
 	measure_lines();
 	bench_rate("hardware", "eventfd write+read", write_and_read, &fd, 1);
 	measure_wakes(fd);

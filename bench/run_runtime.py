@@ -24,6 +24,7 @@ FREE = "libcx, placed freely"  # CX_PLACE_ANY, as CAF, Erlang and Go always do
 PLACED = ("libcx", *ACTORS, "goroutines")
 SHOWN = ("libcx", FREE, *ACTORS, "goroutines")
 WANTED_OF_ACTORS = 3
+LEAST_IDLE_BYTES = 3 * 64 - 8
 WANTED_IDLE_BYTES = 256
 
 # Row, operations of one run in same and in across, unit.  A lone message that goes from thread to
@@ -52,7 +53,7 @@ IDLE_ACTORS = 100_000
 SECTIONS = {
     "runtime": ("Message passing, spawning, timers",
                 ["row", "placement", *SHOWN, "of the best actors", "of the best", "target"]),
-    "runtime-floor": ("Message passing, beside what the hardware allows", runtime_floor.HEADER),
+    "runtime-floor": ("Each row, beside what the hardware allows", runtime_floor.HEADER),
     "runtime-idle": ("Memory of an idle actor, bytes beside its own state",
                      [*PLACED, "target"]),
     "runtime-latency": ("Latency of one message, us: p50 / p99",
@@ -259,10 +260,12 @@ def throughput(opt, commands, report):
 def floor(opt, commands, report):
     """libcx alone, so that it can be run again without its peers."""
     rates, floors = {}, runtime_floor.hardware(BINARY.parent)
-    for row, same_ops, across_ops, unit in MESSAGES:
+    for row, same_ops, across_ops, unit in MESSAGES + OTHERS:
         if opt.rows and row not in opt.rows:
             continue
         for placement, ops in (("same", same_ops), ("across", across_ops), ("any", across_ops)):
+            if placement == "any" and row in [o[0] for o in OTHERS]:
+                continue
             command = free if placement == "any" else commands["libcx"]
             ops_now = max(12000, round(ops * opt.scale))
             result = measure(opt, {"libcx": command}, row, ops_now, placement, report)
@@ -289,6 +292,9 @@ def idle(opt, commands, report):
     if "libcx" not in result:
         return
     bytes_each = result["libcx"][0].median
+    report.note("runtime-idle", f"The hardware asks for {LEAST_IDLE_BYTES} of them ({LEAST_IDLE_BYTES / bytes_each:.0%}): what senders"
+                " write, what its worker writes and its state lie on lines of their own, or two cores would"
+                " fight for one; 8 bytes of the third are the state.")
     report.row("runtime-idle", *cells(result, lambda rate, _: rate.text(), PLACED),
                report.judge("runtime-idle", f"{bytes_each:.0f} bytes",
                             bytes_each <= WANTED_IDLE_BYTES, f"at most {WANTED_IDLE_BYTES}"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the hardware allows for each row of message passing: a bound from floors of the same run.
+"""What the hardware allows for each row: a bound from floors of the same run.
 
 The floors are rows of bench_hardware, in ns, the fastest of several runs: all before and after the rows,
 those that need both cores at once (stream, transfer) after each row, too:
@@ -11,18 +11,20 @@ those that need both cores at once (stream, transfer) after each row, too:
     own        an atomic exchange on a line that no other core wants
     shared     the same on one that another core wants, too (of all exchanges of both; the median,
                since whoever is alone for a moment is faster)
+    memory     a line out of many that no cache holds, in order, read and written
     wake       from a write to an eventfd until its poll has returned, median
 
 A message that stays on its core is at least `call + pool`; a lone one that crosses is a `transfer`.  Of a
 stream that crosses, each line is streamed, and two cores share call and pool.  Where half of the
-messages cross, half of the lines are streamed.
+messages cross, half of the lines are streamed.  A child is started, gets a message and answers it: three messages,
+and a block that it is in.  A timer out of a million is a line that no cache holds, and a message when it fires.
 """
 import pathlib
 
 from benchlib import CannotRun, Series, run_tsv
 
 ROWS = {"call": "call and 64 bytes", "pool": "list pop+push", "stream": "stream, fastest",
-        "transfer": "transfer, fastest",
+        "transfer": "transfer, fastest", "memory": "lines in order",
         "own": "exchange alone", "shared": "exchange contended", "wake": "eventfd wake"}
 
 
@@ -46,13 +48,21 @@ FORMULAS = (
      lambda h: h["own"] / 2 + h["shared"]),
     (("ping-pong",), "across", "2 transfer", lambda h: 2 * h["transfer"], lambda h: 2 * h["own"]),
     (("ring-100", "ring-10000"), "across", "transfer", lambda h: h["transfer"], lambda h: h["own"]),
+    (("spawn",), "same", "4 (call + pool)", lambda h: 4 * stays(h), lambda h: 3 * h["own"]),
+    (("spawn",), "across",  # half of the children
+     "half of 4 (call + pool)", lambda h: 2 * stays(h), lambda h: 1.5 * h["shared"]),
+    (("timers-arm", "timers-cancel"), "same", "memory", lambda h: h["memory"], None),
+    (("timers-arm", "timers-cancel"), "across", "half of memory", lambda h: h["memory"] / 2, None),
+    (("timers-fire",), "same", "memory + call + pool", lambda h: h["memory"] + stays(h), lambda h: h["own"]),
+    (("timers-fire",), "across", "half of memory + call + pool", lambda h: (h["memory"] + stays(h)) / 2,
+     lambda h: h["own"] / 2),
 )
 
 HEADER = ["row", "placement", "libcx", "bound", "share", "the bound is", "bound with an atomic each",
           "share"]
 NOTE = ("The bound is a formula over what the hardware did in this run: {figures}. `call`: 64"
         " bytes written and a jump through a table; `pool`: a block off a free list and back; `stream`: a line"
-        " to the other core, many on their way; `transfer`: a line that is waited for. `With an atomic each`"
+        " to the other core, many on their way; `transfer`: a line that is waited for; `memory`: a line out of 64 MB, in order. `With an atomic each`"
         " adds an exchange for each message: {own:.1f} ns on a line of one's own, {shared:.1f} where both"
         " cores want it. Floors and shares are of the fastest runs, which others on the machine disturb least;"
         " beside libcx's median stand the slowest and fastest. 100 % would be these operations and nothing"
@@ -78,12 +88,13 @@ def hardware(folder, *what):
 
 
 def bounds(row, placement, floors):
-    """(words, operations a second, the same with an atomic a message)"""
+    """(words, operations a second, the same with an atomic a message or None: it needs none)"""
     if placement == "any":
         return max((bounds(row, p, floors) for p in ("same", "across")), key=lambda b: b[1])
     for rows, where, words, ns, atomics in FORMULAS:
         if row in rows and where == placement:
-            return words, 1e9 / ns(floors), 1e9 / (ns(floors) + atomics(floors))
+            with_atomic = 1e9 / (ns(floors) + atomics(floors)) if atomics else None
+            return words, 1e9 / ns(floors), with_atomic
     raise ValueError(f"no formula for {row} {placement}")
 
 
@@ -102,8 +113,8 @@ def add_rows(report, part, rates, floors):
         best, shown = max(rate.values), Series()
         shown.values = [v / 1e6 for v in rate.values]
         report.row(part, f"{row}, {unit}", placement, shown.text(2), f"{bound / 1e6:.2f}",
-                   percent(best, bound), words, f"{with_atomic / 1e6:.2f}",
-                   percent(best, with_atomic))
-    figures = ", ".join(f"{name} {floors[name]:.1f} ns" for name in ("call", "pool", "stream", "transfer"))
+                   percent(best, bound), words,
+                   *((f"{with_atomic / 1e6:.2f}", percent(best, with_atomic)) if with_atomic else ("-", "-")))
+    figures = ", ".join(f"{name} {floors[name]:.1f} ns" for name in ("call", "pool", "stream", "transfer", "memory"))
     report.note(part, NOTE.format(figures=figures, **floors))
     report.note(part, LONE_NOTE.format(**floors))
