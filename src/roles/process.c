@@ -2,6 +2,7 @@
 #include "roles/process.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -27,6 +28,15 @@ void process_block_signals(struct process *p)
 	pthread_sigmask(SIG_BLOCK, &p->signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	p->parent = getppid();
+}
+
+/* Refused: it stays as it was. */
+void process_share_cpus(void)
+{
+	const struct sched_param none = { 0 };
+
+	if (sched_getscheduler(0) == SCHED_OTHER)
+		(void)sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 static uint64_t now_ms(void)

@@ -29,6 +29,10 @@ struct process {
 /* SIGTERM, SIGINT and SIGHUP wait for process_serve; before any thread is started. */
 void process_block_signals(struct process *p);
 
+/* From here on the process's threads do not interrupt others when they wake (SCHED_BATCH), unless a scheduling
+ * policy was chosen for it.  Before any thread is started. */
+void process_share_cpus(void);
+
 /* Whole or not at all.  path NULL: nothing to do.  Returns false with errno set. */
 CX_NODISCARD bool process_write_port(const char *path, uint16_t port);
 

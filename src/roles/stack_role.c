@@ -191,6 +191,7 @@ int stack_role_main(struct stack_role *role, stack_role_boot_fn boot)
 		                          .jitter_ms = role->jitter_ms };
 	heap_tune();
 	process_block_signals(&role->process);
+	process_share_cpus();
 	if (!secret_init())
 		return failed(role, "libsodium does not start");
 	if (start(role, boot, &error_text) != CX_OK)

@@ -59,6 +59,19 @@ only_here() # PORT: on the loopback and nowhere else; both tables, since the sec
 	[ "$found" = "0100007F:$hex" ] || { echo "listens on: $found"; return 1; }
 }
 
+all_share()
+{
+	local role pid found
+	for role in "${!running[@]}"; do
+		found=
+		for pid in $(pgrep -s "${running[$role]}"); do
+			[[ $(readlink "/proc/$pid/exe") == */construct ]] || continue
+			found=$(ps -L -o cls= -p "$pid" | sort -u | tr -d ' ')
+		done
+		[ "$found" = B ] || { echo "$role: classes of scheduling: $found"; return 1; }
+	done
+}
+
 # To the whole group, as a service manager does it: the role gets it, and once more from make, which
 # hands it on and goes.  The role drains all the same.
 stops()
@@ -81,5 +94,6 @@ check 'make run-gateway: ready' is_ready gateway $(($(value GATEWAY_PORT) + 1))
 check 'make run-worker: ready' is_ready worker $(($(value GATEWAY_PORT) + 2))
 check 'make run-server: ready' is_ready server "$(value PORT)"
 check 'the gateway listens on this machine only' only_here "$(value GATEWAY_PORT)"
+check 'no thread of a role interrupts others when it wakes' all_share
 check 'a probe crosses all three' timeout 90 "$build/construct" probe "ws://127.0.0.1:$(value PORT)"
 for role in server worker gateway; do check "run-$role ends by SIGTERM" stops $role; done
