@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "structures.h"
 
@@ -235,7 +236,10 @@ static uint64_t call(unsigned index, void *arg)
 
 /* ---- memory that no cache holds ---- */
 
-#define FAR_LINES (1 << 20) /* 64 MiB */
+#define FAR_BYTES (64L << 20)
+#define FAR_CACHES 4 /* or so many times the largest cache */
+
+static size_t far_lines;
 
 static uint64_t lines_in_order(unsigned index, void *arg)
 {
@@ -245,7 +249,7 @@ static uint64_t lines_in_order(unsigned index, void *arg)
 
 	(void)index;
 	for (; !bench_is_over(); ops += CHUNK) {
-		for (int i = 0; i < CHUNK; i++, at = (at + 1) % FAR_LINES)
+		for (int i = 0; i < CHUNK; i++, at = at + 1 < far_lines ? at + 1 : 0)
 			atomic_store_explicit(
 				&far[at].value,
 				atomic_load_explicit(&far[at].value, memory_order_relaxed) + 1,
@@ -256,10 +260,13 @@ static uint64_t lines_in_order(unsigned index, void *arg)
 
 static void measure_memory(void)
 {
-	struct line *const far = aligned_alloc(sizeof(*far), FAR_LINES * sizeof(*far));
+	const long wanted = FAR_CACHES * sysconf(_SC_LEVEL3_CACHE_SIZE);
+	struct line *far;
 
+	far_lines = (size_t)(wanted > FAR_BYTES ? wanted : FAR_BYTES) / sizeof(*far);
+	far = aligned_alloc(sizeof(*far), far_lines * sizeof(*far));
 	bench_must(far != NULL, "memory");
-	memset(far, 0, FAR_LINES * sizeof(*far));
+	memset(far, 0, far_lines * sizeof(*far));
 	bench_rate("hardware", "lines in order", lines_in_order, far, 1);
 	free(far);
 }

@@ -2,6 +2,7 @@
 """systemd's own opinion of the units, and the program inside the limits that they set."""
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -96,6 +97,15 @@ def allowed(unit):
     return calls | system_calls("@default")
 
 
+# What may be refused: the fault is taken as an answer, see the comments in the units.
+HARMLESS = {"io_uring_setup"}
+
+
+def calls_in(trace):
+    with open(trace, encoding="utf-8", errors="replace") as f:
+        return set(re.findall(r"^\d+ +([a-z_0-9]+)\(", f.read(), re.M))
+
+
 @test
 def a_relay_that_serves_makes_no_system_call_that_its_unit_refuses():
     assert os.path.exists(PROGRAM), f"{PROGRAM} is not built: make"
@@ -123,11 +133,26 @@ def a_relay_that_serves_makes_no_system_call_that_its_unit_refuses():
             for child in children:
                 os.kill(int(child), signal.SIGTERM)
             code = relay.wait(timeout=60)
-        with open(f"{d}/trace", encoding="utf-8", errors="replace") as f:
-            used = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", f.read(), re.M))
+        used = calls_in(f"{d}/trace")
     assert code == 0 and len(used) > 30, f"exit code {code}, {len(used)} system calls were seen"
-    # What may be refused: the fault is taken as an answer, see the comments in the units.
-    harmless = {"io_uring_setup"}
     for unit in UNITS:
-        refused = used - allowed(unit) - harmless
+        refused = used - allowed(unit) - HARMLESS
         assert not refused, f"{unit} refuses {sorted(refused)}"
+
+
+@test
+def a_role_without_backends_makes_no_system_call_that_its_unit_refuses():
+    nowhere = {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1", "KAFKA_BROKERS": "127.0.0.1:1",
+               "KAFKA_ENABLED": "true", "DELIVERY_ACK_MODE": "kafka", "MESSAGE_GATEWAY_ADDRS": "127.0.0.1:1", "PORT": "0", "HEALTH_PORT": "0"}
+    hex_keys = {name: secrets.token_hex(32) for name in ("DELIVERY_SECRET_KEY", "JWT_SECRET", "LOG_HASH_SALT", "APNS_DEVICE_TOKEN_ENCRYPTION_KEY")}
+    with tempfile.TemporaryDirectory(prefix="deploy-unit-roles-") as d:
+        env = {"PATH": os.environ["PATH"], **nowhere, **hex_keys}
+        running = {role: subprocess.Popen(["timeout", "-s", "TERM", "8", tool("strace"), "-f", "-qq", "-o", f"{d}/{role}", PROGRAM, role], env=env,
+                                          cwd=d, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                   for role in ROLES}
+        for role, process in running.items():
+            said = process.communicate(timeout=60)[0]
+            used = calls_in(f"{d}/{role}")
+            assert "relay.stopped" in said and len(used) > 30, f"{role}: {said[-2000:]}, {len(used)} system calls"
+            refused = used - allowed(f"construct@{role}.service") - HARMLESS
+            assert not refused, f"construct@{role}.service refuses {sorted(refused)}"

@@ -67,7 +67,8 @@ static void judge_sessions(uint32_t number, uint64_t now_ms)
 	for (uint32_t i = 0; i < DEVICES; i++) {
 		const struct device *d = &u->devices[i];
 
-		if (d->is_live && !d->is_unanswered && d->session != u->session &&
+		if (d->is_live && d->session != u->session &&
+		    now_ms > d->unanswered_until_ms + JUDGE_LATE_MS &&
 		    now_ms > u->ended_ms + JUDGE_LATE_MS && now_ms > d->live_ms + JUDGE_LATE_MS)
 			world_broken("client %u/%u: its connection outlives its session",
 			             number, i);

@@ -24,25 +24,34 @@
 #define STEPS_MAX 4000000
 #define PLANT_STEP 1000
 #define WALL_MS INT64_C(1704067200000)
-#define CRASH_STEPS 4000                     /* the log crashes once in so many */
+#define REFUSED_MS 5000     /* until a connection asks about its session again, */
+#define UNANSWERED_MS 15000 /* when its question was lost */
+#define CRASH_STEPS 4000    /* the log crashes once in so many */
 #define JUMP_MAX_MS (10 * INT64_C(86400000)) /* more than a message lives */
 
 static struct embedded_inbox_settings inbox_settings;
 static struct cx_sim *running;
 
 /* A connection that has no answer about its session asks again, later than the judge would wait. */
-static void note_unanswered(const struct cx_msg *msg)
+static void note_unanswered(const struct cx_msg *msg, uint64_t again_ms)
 {
 	struct device *d = msg->type == STORE_OP ? world_device_of(msg->from) : NULL;
 
 	if (d != NULL)
-		d->is_unanswered = true;
+		d->unanswered_until_ms = cx_sim_now_ms(running) + again_ms;
 }
 
 static bool is_adapter(const char *kind)
 {
-	return strcmp(kind, "fake_log") == 0 || strcmp(kind, "embedded_inbox") == 0 ||
+	return strcmp(kind, "fake_log") == 0 || strcmp(kind, "inbox") == 0 ||
 	       strcmp(kind, "fake_account") == 0;
+}
+
+/* Somebody waits for its answer, and does without at his deadline.  Not the inbox's: it is in this process,
+ * and who tells it of a message has no other way. */
+static bool is_question(const char *to, const struct cx_msg *msg)
+{
+	return msg->corr != 0 && (strcmp(to, "fake_log") == 0 || msg->type == ACCOUNT_REQUEST);
 }
 
 /* Pushes may be lost until all has settled; while there are faults any ordinary send is refused now
@@ -63,7 +72,7 @@ static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
 	    fault_happens(FAULT_SEND, "%s/%u to %s/%u", from, msg->from.slot, to,
 	                  msg->to.slot)) {
 		world.refused++;
-		note_unanswered(msg);
+		note_unanswered(msg, REFUSED_MS);
 		return CX_SIM_REFUSE;
 	}
 	if (world.is_faulty && random % 64 == 2 && (is_adapter(to) || is_adapter(from)) &&
@@ -72,11 +81,11 @@ static enum cx_sim_fate fate(void *arg, const char *from, const char *to,
 		world.delayed++;
 		return CX_SIM_DELAY;
 	}
-	if (world.is_faulty && random % 256 == 3 && is_adapter(to) && msg->corr != 0 &&
+	if (world.is_faulty && random % 256 == 3 && is_question(to, msg) &&
 	    fault_happens(FAULT_LOST, "%s/%u to %s/%u", from, msg->from.slot, to,
 	                  msg->to.slot)) {
 		world.lost_asks++;
-		note_unanswered(msg);
+		note_unanswered(msg, UNANSWERED_MS);
 		world.calm_ms = cx_sim_now_ms(running) + GIVEN_UP_MS;
 		return CX_SIM_LOSE;
 	}

@@ -2,7 +2,6 @@
 /* What outlives a simulated crash of the relay: the disk, the clients' memory, and the verdict.
  * A user has up to DEVICES devices, each with at most one connection at a time. */
 #ifndef TESTS_SIM_WORLD_H
-#define GIVEN_UP_MS 12100 /* who asked an adapter in vain has given up by then */
 #define TESTS_SIM_WORLD_H
 
 #include <cx/sim.h>
@@ -10,6 +9,7 @@
 #include "actors/relay.h"
 #include "wire/record.h"
 
+#define GIVEN_UP_MS 12100 /* who asked an adapter in vain has given up by then */
 #define CLIENTS 4         /* users */
 #define DEVICES 4         /* of one user, */
 #define CONNECTIONS_MAX 3 /* of which so many may be connected */
@@ -56,7 +56,8 @@ struct device {
 	bool is_live; /* from connectSuccess on */
 	uint32_t session;
 	struct cx_ref connection;
-	bool is_unanswered; /* its question whether its session lives: it asks again, seconds later */
+	uint64_t
+		unanswered_until_ms; /* its question whether its session lives: then it asks again */
 	uint64_t opened_ms, live_ms;
 	uint64_t last_entry;   /* id of the last one, message or receipt */
 	uint64_t unpaid_bytes; /* of its inbox, came and no credit given for them */
