@@ -330,10 +330,9 @@ static void take_held_pushes(struct cx_ctx *ctx, struct connection *c)
 {
 	struct held_push *p;
 
-	for (uint32_t n = c->cursor.push_count; n > 0 && c->phase == CONNECTION_LIVE; n--) {
-		p = take_held_push(&c->cursor);
-		if (p == NULL) /* all were read meanwhile */
-			break;
+	/* none is left when the connection closes at one */
+	for (uint32_t n = c->cursor.push_count;
+	     n > 0 && (p = take_held_push(&c->cursor)) != NULL; n--) {
 		take_push(ctx, c, &p->item, p->buf);
 		free_held_push(p);
 	}

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,13 +31,14 @@ void process_block_signals(struct process *p)
 	p->parent = getppid();
 }
 
-/* Refused: it stays as it was. */
 void process_share_cpus(void)
 {
 	const struct sched_param none = { 0 };
 
-	if (sched_getscheduler(0) == SCHED_OTHER)
-		(void)sched_setscheduler(0, SCHED_BATCH, &none);
+	if (sched_getscheduler(0) == SCHED_OTHER &&
+	    sched_setscheduler(0, SCHED_BATCH, &none) != 0)
+		cx_log(CX_WARN, "relay.scheduling_refused",
+		       "error=\"%s\" effect=\"more CPU under load\"", strerror(errno));
 }
 
 static uint64_t now_ms(void)

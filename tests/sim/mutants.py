@@ -94,9 +94,9 @@ MUTANTS = [
     ("an acknowledgement on its way counts as stored for other connections", "src/io/embedded_inbox.c",
      "\tif (e == NULL) {\n\t\tinbox_answer_settle(ctx, op->caller, INBOX_UNKNOWN);",
      "\tif (e == NULL || e->id > 0) {\n\t\tinbox_answer_settle(ctx, op->caller, INBOX_UNKNOWN);", 500),
-    # These only readers that stall.
     ("a refused question about the session is not asked again", "src/actors/connection_session.c",
      "\t\tc->session_corr = 0;\n\t\tlook_in(ctx, c, RETRY_MS);\n", "\t\tc->session_corr = 0;\n", 1000),
+    # These only readers that stall.
     ("what is sent does not use up the window", "src/actors/connection_cursor.c",
      "\tcur->window -= len;\n", "", 50),
     ("a push does not look at the window", "src/actors/connection_cursor.c",

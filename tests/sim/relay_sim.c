@@ -73,9 +73,9 @@ static void add_up(struct sums *sums)
 static void print_sums(const struct options *o, const struct sums *s)
 {
 	printf("sim: seeds %llu to %llu: %llu messages, %llu connections cut, %llu displaced,"
-	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu delayed, %llu "
-	       "lost, "
-	       "%llu commits and %llu reads failed, %llu crashes of the log\n",
+	       " %llu sessions ended, %llu pushes lost, %llu sends refused, %llu delayed,"
+	       " %llu questions lost, %llu commits and %llu reads failed, %llu crashes of the "
+	       "log\n",
 	       (unsigned long long)o->first, (unsigned long long)(o->first + o->count - 1),
 	       (unsigned long long)s->received, (unsigned long long)s->cuts,
 	       (unsigned long long)s->displaced, (unsigned long long)s->ended,

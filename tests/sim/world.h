@@ -95,10 +95,10 @@ struct world {
 	uint64_t last_id;
 	uint64_t
 		floor; /* in this life: entries up to it have rows, which only a question finds */
-	/* in this life: so many entries went to the partitions (or are gone, or rows); and when nobody waits
-	 * any more for the answer of a log that crashed */
+	/* in this life: so many entries went to the partitions (or are gone, or rows) */
 	uint32_t handed_on;
-	uint64_t calm_ms;    /* nobody waits any longer for an answer that never comes */
+	uint64_t
+		calm_ms; /* in this life: nobody waits any longer for what will not be answered */
 	int64_t jumped_ms;   /* how far the wall clock was set since the beginning */
 	char broken[256];    /* the first promise that was found broken; empty: none */
 	const char *promise; /* its text, the same for all of its kind */
