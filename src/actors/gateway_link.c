@@ -15,7 +15,6 @@
 #include "wire/submission.h"
 #include "wire/uuid_map.h"
 
-#define METHOD "/construct.message_gateway.v1.MessageGateway/SubmitMessage"
 #define DEADLINE_MS 12000 /* below the client's 15 s */
 #define WINDOW 64         /* under way of one sender */
 #define FLIGHTS_MAX 8192  /* of all */
@@ -25,6 +24,9 @@
 #define BUCKET_BITS 12
 #define BUCKETS (1u << BUCKET_BITS)
 #define LEVELS 6
+
+const char gateway_link_method[] = "/construct.message_gateway.v1.MessageGateway/SubmitMessage";
+const char gateway_link_many[] = "/construct.message_gateway.v1.MessageGateway/SubmitMessages";
 
 static const uint32_t delays_ms[LEVELS] = { 20, 40, 80, 160, 320, 500 };
 
@@ -228,7 +230,7 @@ static void send_one(struct cx_ctx *ctx, struct link *l, struct link_sender *s)
 	e = link_sender_next(s);
 	if (e == NULL)
 		return;
-	if (grpc_call_by(ctx, l->client, METHOD, e->buf, affinity_of(s),
+	if (grpc_call_by(ctx, l->client, gateway_link_method, e->buf, affinity_of(s),
 	                 (uint32_t)(e->deadline_ms - now_ms), &corr) != CX_OK) {
 		s->is_broken = true; /* nothing of it was sent; it waits for the others */
 		return;

@@ -2,7 +2,8 @@
 /* In the place of the gateway where that is another process: submissions go to it by gRPC.
  *
  *   ask  GATEWAY_SUBMIT   from connections
- *   ask  grpc_call_by     SubmitMessage, the sender is the affinity
+ *   ask  grpc_call_by     SubmitMessage, the sender is the affinity; on SubmitMessages where the
+ *                         client was told so (many_of, many_by) and the gateway offers it
  *   out  GATEWAY_OUTCOME  one for each submission, in the order of submission for one sender
  *
  * One a worker, in relay.gateways[], beside the gRPC client of its worker.  At most 64 calls of one
@@ -26,6 +27,9 @@ struct gateway_link_conf {
 	const struct relay *relay;
 	struct cx_ref client; /* the grpc_client of this worker */
 };
+
+/* For many_of and many_by of that client. */
+extern const char gateway_link_method[], gateway_link_many[];
 
 extern const struct cx_actor_type gateway_link_type; /* home_key: the worker's index */
 

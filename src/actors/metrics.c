@@ -220,6 +220,8 @@ static void add_grpc(struct metrics_out *t)
 	metrics_one(t, "grpc_replies_total", "counter", "gRPC calls answered.", f.replies);
 	metrics_one(t, "grpc_errors_total", "counter",
 	            "gRPC calls that ended with an error of gRPC.", f.errors);
+	metrics_one(t, "grpc_many_total", "counter",
+	            "gRPC calls that came on a stream of many.", f.many);
 	metrics_one(t, "grpc_deadlines_total", "counter", "gRPC calls over their deadline.",
 	            f.deadlines);
 	metrics_one(t, "grpc_flooded_total", "counter", "gRPC peers sent away for flooding.",

@@ -21,12 +21,14 @@
 
 enum method { SUBMIT_MESSAGE, HEALTH_CHECK };
 
-const char submissions_health_path[] =
-	"/construct.message_gateway.v1.MessageGateway/HealthCheck";
+#define SERVICE "/construct.message_gateway.v1.MessageGateway/"
+
+const char submissions_health_path[] = SERVICE "HealthCheck";
 
 const struct grpc_method submissions_methods[SUBMISSIONS_METHODS] = {
-	{ "/construct.message_gateway.v1.MessageGateway/SubmitMessage", SUBMIT_MESSAGE },
-	{ submissions_health_path, HEALTH_CHECK },
+	{ SERVICE "SubmitMessage", SUBMIT_MESSAGE, false },
+	{ SERVICE "SubmitMessages", SUBMIT_MESSAGE, true },
+	{ submissions_health_path, HEALTH_CHECK, false },
 };
 
 struct pending { /* a call whose ask is on its way */

@@ -13,7 +13,7 @@
 
 #include "io/grpc_server.h"
 
-#define SUBMISSIONS_METHODS 2
+#define SUBMISSIONS_METHODS 3
 extern const struct grpc_method submissions_methods[SUBMISSIONS_METHODS];
 extern const char submissions_health_path[];        /* of the call HealthCheck */
 extern const struct cx_actor_type submissions_type; /* conf: struct relay_conf */

@@ -40,21 +40,45 @@ static struct grpc_client *begin(struct cx_ctx *ctx, void *state)
 	return g;
 }
 
+static struct grpc_out_call *call_make(struct grpc_client *g)
+{
+	struct grpc_out_call *call = calloc(1, sizeof(*call));
+
+	if ((g->calls_len & (g->calls_len - 1)) == 0) /* full: twice as much */
+		g->calls = realloc(g->calls, (g->calls_len ? 2 * (size_t)g->calls_len : 1) *
+		                                     sizeof(struct grpc_out_call *));
+	cx_assert(call != NULL && g->calls != NULL);
+	call->place = g->calls_len;
+	g->calls[g->calls_len++] = call;
+	return call;
+}
+
 static struct grpc_out_call *call_new(struct grpc_client *g)
 {
 	struct grpc_out_call *call = g->free_calls;
-	struct cx_timer timer = { 0 };
 
-	if (call == NULL) {
-		call = malloc(sizeof(*call));
-		cx_assert(call != NULL);
-	} else {
-		g->free_calls = call->next;
-		timer = call->timer; /* its seq tells stale messages from its next life */
-	}
-	memset(call, 0, sizeof(*call));
-	call->timer = timer;
+	if (call == NULL)
+		return call_make(g);
+	g->free_calls = call->next;
+	*call = (struct grpc_out_call){
+		.timer = call->timer, /* its seq tells stale messages from its next life */
+		.place = call->place,
+		.life = call->life + 1,
+	};
 	return call;
+}
+
+uint64_t grpc_call_id(const struct grpc_out_call *call)
+{
+	return (uint64_t)call->life << 32 | call->place;
+}
+
+struct grpc_out_call *grpc_call_of_id(const struct grpc_client *g, uint64_t id)
+{
+	struct grpc_out_call *call =
+		(uint32_t)id < g->calls_len ? g->calls[(uint32_t)id] : NULL;
+
+	return call != NULL && call->conn != NULL && grpc_call_id(call) == id ? call : NULL;
 }
 
 void grpc_call_unlink(struct grpc_client *g, struct grpc_out_call *call)
@@ -73,6 +97,7 @@ void grpc_call_unlink(struct grpc_client *g, struct grpc_out_call *call)
 		g->queue_len--;
 	} else {
 		call->conn->call_count--;
+		grpc_many_leave(call->conn, call);
 		grpc_lane_leave(call->conn, call);
 	}
 	call->next = call->prev = NULL;
@@ -317,6 +342,7 @@ static void release(struct grpc_client *g)
 		g->free_calls = call->next;
 		free(call);
 	}
+	free(g->calls);
 	grpc_lanes_free(g);
 	tls_h2_context_free(g->tls);
 	nghttp2_session_callbacks_del(g->callbacks);

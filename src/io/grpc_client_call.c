@@ -60,30 +60,38 @@ static nghttp2_nv pair(const char *name, const char *value)
 		             strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE };
 }
 
+int32_t grpc_client_request(struct grpc_client_conn *c, const char *path, const char *timeout,
+                            nghttp2_data_source_read_callback read, void *user_data)
+{
+	const struct grpc_target *t = &c->client->targets[c->target];
+	const nghttp2_data_provider provider = { .read_callback = read };
+	const nghttp2_nv nva[] = {
+		pair(":method", "POST"),
+		pair(":scheme", t->is_tls ? "https" : "http"),
+		pair(":path", path),
+		pair(":authority", t->authority),
+		pair("te", "trailers"),
+		pair("content-type", "application/grpc"),
+		pair("grpc-timeout", timeout == NULL ? "" : timeout),
+	};
+
+	c->is_dirty = true;
+	return nghttp2_submit_request(c->t.session, NULL, nva,
+	                              CX_COUNTOF(nva) - (timeout == NULL), &provider,
+	                              user_data);
+}
+
 bool grpc_call_submit(struct grpc_client_conn *c, struct grpc_out_call *call)
 {
 	struct grpc_client *g = c->client;
-	const struct grpc_target *t = &g->targets[c->target];
 	const uint64_t now_ms = cx_now_ms(g->ctx);
-	const nghttp2_data_provider provider = { .read_callback = on_read };
 	char timeout[GRPC_TIMEOUT_CHARS];
-	int32_t id;
+	int32_t id = 0;
 
-	grpc_timeout_write(timeout,
-	                   call->deadline_ms > now_ms ? call->deadline_ms - now_ms : 0);
-	{
-		const nghttp2_nv nva[] = {
-			pair(":method", "POST"),
-			pair(":scheme", t->is_tls ? "https" : "http"),
-			pair(":path", call->method),
-			pair(":authority", t->authority),
-			pair("te", "trailers"),
-			pair("content-type", "application/grpc"),
-			pair("grpc-timeout", timeout),
-		};
-
-		id = nghttp2_submit_request(c->t.session, NULL, nva, CX_COUNTOF(nva), &provider,
-		                            call);
+	if (!grpc_call_is_many(c, call)) {
+		grpc_timeout_write(timeout,
+		                   call->deadline_ms > now_ms ? call->deadline_ms - now_ms : 0);
+		id = grpc_client_request(c, call->method, timeout, on_read, call);
 	}
 	if (id < 0)
 		return false;
@@ -93,7 +101,8 @@ bool grpc_call_submit(struct grpc_client_conn *c, struct grpc_out_call *call)
 	call->tries++;
 	call->http_status = 0;
 	call->reader = (struct grpc_reader){ 0 };
-	c->is_dirty = true;
+	if (id == 0)
+		grpc_many_submit(c, call);
 	return true;
 }
 
@@ -112,7 +121,7 @@ static void reset(struct grpc_out_call *call, uint32_t code)
 static void give_up(struct grpc_client *g, struct grpc_out_call *call, enum grpc_status status,
                     const char *why)
 {
-	if (call->conn != NULL)
+	if (call->conn != NULL && call->stream_id != 0)
 		reset(call, NGHTTP2_CANCEL);
 	grpc_call_finish(g, call, status, why);
 }
@@ -160,16 +169,21 @@ static enum grpc_status status_of_reset(uint32_t code)
 	}
 }
 
+uint16_t grpc_http_status(struct wire_slice value)
+{
+	/* nghttp2 takes three digits only */
+	return value.len != 3 ? 0
+	                      : (uint16_t)((value.at[0] - '0') * 100 +
+	                                   (value.at[1] - '0') * 10 + (value.at[2] - '0'));
+}
+
 static void take_header(struct grpc_out_call *call, struct wire_slice name,
                         struct wire_slice value)
 {
 	enum grpc_status status;
-	char number[4];
 
-	if (wire_slice_is(name, ":status") && value.len == 3) {
-		snprintf(number, sizeof(number), "%.3s", (const char *)value.at);
-		call->http_status = (uint16_t)((number[0] - '0') * 100 +
-		                               (number[1] - '0') * 10 + (number[2] - '0'));
+	if (wire_slice_is(name, ":status")) {
+		call->http_status = grpc_http_status(value);
 	} else if (wire_slice_is(name, "content-type")) {
 		call->is_grpc = grpc_content_type_is_grpc(value);
 	} else if (wire_slice_is(name, "grpc-status")) {
@@ -187,10 +201,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *data)
 {
 	struct grpc_out_call *call = call_of(session, frame->hd.stream_id);
+	struct grpc_client_conn *c = data;
 
 	(void)flags;
-	(void)data;
-	if (call != NULL)
+	if (frame->hd.stream_id == c->many.stream_id)
+		grpc_many_header(c, wire_slice(name, name_len), wire_slice(value, value_len));
+	else if (call != NULL)
 		take_header(call, wire_slice(name, name_len), wire_slice(value, value_len));
 	return 0;
 }
@@ -218,6 +234,10 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id,
 	struct grpc_out_call *call = call_of(session, id);
 
 	(void)flags;
+	if (id == c->many.stream_id) {
+		grpc_many_data(c, bytes, len);
+		return 0;
+	}
 	if (call == NULL || !call->is_grpc || call->http_status != 200)
 		return 0; /* a page of a proxy */
 	while (len > 0) {
@@ -243,11 +263,14 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	struct grpc_client_conn *c = data;
 
 	(void)session;
-	if (frame->hd.type == NGHTTP2_SETTINGS && c->state == GRPC_CONN_GREETING) {
-		c->state = GRPC_CONN_READY;
-		c->since_ms = cx_now_ms(c->client->ctx);
+	if (frame->hd.type == NGHTTP2_SETTINGS) {
+		c->is_greeted = true;
+		grpc_conn_look(c);
 	} else if (frame->hd.type == NGHTTP2_GOAWAY) {
 		c->is_goaway = true;
+	} else if (frame->hd.type == NGHTTP2_HEADERS &&
+	           frame->hd.stream_id == c->many.stream_id) {
+		grpc_many_headers_end(c);
 	}
 	return 0;
 }
@@ -269,6 +292,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	struct grpc_out_call *call = call_of(session, id);
 	char text[40];
 
+	if (id == c->many.stream_id)
+		grpc_many_closed(c);
 	if (call == NULL)
 		return 0;
 	if (call->has_status) {

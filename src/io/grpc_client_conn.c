@@ -13,6 +13,7 @@
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 5000
 #define CONNECT_MS 5000 /* TCP, TLS and SETTINGS, each */
+#define MANY_MS 2000    /* for a word about the stream of many calls, then without it */
 #define SILENCE_MS 5000 /* with calls under way: then a PING */
 #define ANSWER_MS 5000  /* for the PING */
 #define STEADY_MS 5000  /* up for so long: the next failure is a first one */
@@ -58,7 +59,8 @@ static void close_conn(struct grpc_client_conn *c, const char *why)
 	grpc_transport_close(&c->t);
 	while (c->calls != NULL)
 		grpc_call_finish(c->client, c->calls, GRPC_UNAVAILABLE, why);
-	c->is_failing = c->is_pinged = c->is_goaway = false;
+	grpc_many_free(c);
+	c->is_failing = c->is_pinged = c->is_goaway = c->is_greeted = false;
 	c->t.is_connecting = c->t.tls_wants_write = c->t.wants_room = false;
 }
 
@@ -106,7 +108,8 @@ static bool open_session(struct grpc_client_conn *c)
 	       nghttp2_submit_settings(c->t.session, NGHTTP2_FLAG_NONE, entries,
 	                               CX_COUNTOF(entries)) == 0 &&
 	       nghttp2_session_set_local_window_size(c->t.session, NGHTTP2_FLAG_NONE, 0,
-	                                             WINDOW_BYTES) == 0;
+	                                             WINDOW_BYTES) == 0 &&
+	       grpc_many_open(c);
 }
 
 static void mark_dirty(struct grpc_client_conn *c)
@@ -263,6 +266,12 @@ void grpc_client_connect(struct grpc_client *g)
 	}
 }
 
+void grpc_conn_look(struct grpc_client_conn *c)
+{
+	if (c->state == GRPC_CONN_GREETING && c->is_greeted && c->many.state != GRPC_MANY_ASKED)
+		set_state(c, GRPC_CONN_READY);
+}
+
 bool grpc_conn_is_up(const struct grpc_client_conn *c)
 {
 	return c->state == GRPC_CONN_READY && !c->is_goaway && !c->is_failing;
@@ -288,12 +297,20 @@ struct grpc_client_conn *grpc_client_pick(struct grpc_client *g)
 	return best;
 }
 
+static const char *why_failing(const struct grpc_client_conn *c)
+{
+	if (!c->is_failing)
+		return "the peer closed it";
+	return c->many.is_lost ? "the peer ended the stream of calls"
+	                       : "the peer broke the protocol";
+}
+
 static void flush(struct grpc_client_conn *c)
 {
 	const enum grpc_io io = grpc_transport_write(&c->t, c->client->scratch);
 
 	if (io != GRPC_IO_OK || c->is_failing) {
-		fail(c, c->is_failing ? "the peer broke the protocol" : "the peer closed it");
+		fail(c, why_failing(c));
 		return;
 	}
 	if (c->is_goaway && c->state != GRPC_CONN_LEAVE)
@@ -333,6 +350,8 @@ static void look_at(struct grpc_client_conn *c, uint64_t now_ms)
 		fail(c, "no answer");
 		return;
 	}
+	if (c->is_greeted && c->state == GRPC_CONN_GREETING && now_ms - c->since_ms >= MANY_MS)
+		grpc_many_give_up(c);
 	if (c->state < GRPC_CONN_READY || c->call_count == 0)
 		return;
 	if (silent_ms >= SILENCE_MS + ANSWER_MS) {

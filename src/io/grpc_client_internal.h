@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the gRPC client share.  Reading order: grpc_client.c (actor, queue),
- * grpc_client_conn.c (connections), grpc_client_call.c (what nghttp2 calls), grpc_lane.c (calls of one
- * affinity), grpc_resolve.c.
+ * grpc_client_conn.c (connections), grpc_client_call.c (what nghttp2 calls), grpc_client_many.c (calls on
+ * one stream), grpc_lane.c (calls of one affinity), grpc_resolve.c.
  *
  * Invariants:
  * 1. Each call is answered once, by grpc_call_finish, which frees it.
  * 2. Nothing is closed inside a callback of nghttp2: callbacks set flags, the turn's end acts.
- * 3. A call is in the queue, or its stream's user data points to it; never both. */
+ * 3. A call is in the queue, or its stream's user data points to it, or it is one of many on a stream;
+ *    never two of these.
+ * 4. A connection takes calls when it is known whether they go on one stream: so all that are on it in a
+ *    lane go the same way. */
 #ifndef IO_GRPC_CLIENT_INTERNAL_H
 #define IO_GRPC_CLIENT_INTERNAL_H
 
@@ -15,6 +18,7 @@
 #include "io/grpc_client.h"
 #include "io/grpc_resolve.h"
 #include "io/grpc_transport.h"
+#include "wire/grpc_many.h"
 #include "wire/uuid_map.h"
 
 #define GRPC_CONNECTIONS_MAX 8
@@ -46,8 +50,11 @@ struct grpc_out_call {
 	const char *method;
 	uint64_t deadline_ms;
 	struct cx_timer timer;
-	int32_t stream_id;
-	uint32_t sent; /* of prefix and request */
+	int32_t stream_id; /* 0: one of many */
+	uint32_t sent;     /* of prefix and request */
+	uint32_t place;    /* in the table of calls */
+	uint32_t life;     /* of this memory: with place the number of one of many */
+	struct grpc_out_call *many_next, *many_prev; /* while is_many_due */
 	struct grpc_reader reader;
 	struct cx_buf *msg; /* the answer, being put together */
 	uint32_t msg_len;
@@ -57,6 +64,7 @@ struct grpc_out_call {
 	bool has_status, is_grpc;
 	bool is_unsent;   /* in the lane's list */
 	bool is_deferred; /* waits for those before it in the lane */
+	bool is_many_due; /* in the list of its connection's grpc_many */
 	char message[GRPC_MESSAGE_BYTES_MAX + 1];
 };
 
@@ -66,15 +74,40 @@ enum grpc_conn_state {
 	GRPC_CONN_FREE,
 	GRPC_CONN_WAITING,    /* for its next try */
 	GRPC_CONN_CONNECTING, /* TCP */
-	GRPC_CONN_GREETING,   /* TLS, until the peer's SETTINGS */
+	GRPC_CONN_GREETING,   /* TLS, until the peer's SETTINGS, and inv. 4 */
 	GRPC_CONN_READY,
 	GRPC_CONN_LEAVE, /* the peer said GOAWAY: calls under way are finished */
+};
+
+/* The stream for many calls of a connection. */
+enum grpc_many_state {
+	GRPC_MANY_NONE,  /* not configured, or the peer does not offer it */
+	GRPC_MANY_ASKED, /* the peer has not said whether */
+	GRPC_MANY_OPEN,
+};
+
+struct grpc_many {
+	struct grpc_out_call *due_head, *due_tail; /* nothing of them is sent */
+	struct cx_buf *now; /* the request being written, whose call may have ended */
+	struct cx_buf *msg; /* the answer being put together */
+	struct grpc_reader reader;
+	int32_t stream_id; /* 0: there is none */
+	uint32_t now_at, now_len;
+	uint32_t msg_len;
+	uint16_t http_status;
+	uint8_t state; /* enum grpc_many_state */
+	uint8_t status;
+	uint8_t head_len, head_at; /* what is before now */
+	bool is_grpc, has_status, is_deferred;
+	bool is_lost; /* it has ended before its time */
+	uint8_t head[GRPC_MANY_HEAD_MAX];
 };
 
 struct grpc_client_conn {
 	struct grpc_transport t; /* first */
 	struct grpc_client *client;
 	struct grpc_out_call *calls;
+	struct grpc_many many;
 	struct cx_timer timer;   /* WAITING */
 	uint64_t since_ms;       /* this state */
 	uint64_t silent_from_ms; /* the peer's last bytes, or the first call after none */
@@ -84,7 +117,8 @@ struct grpc_client_conn {
 	uint8_t state;     /* enum grpc_conn_state */
 	uint8_t target;
 	bool is_dirty, is_failing, is_pinged;
-	bool is_goaway; /* one came: inv. 2 */
+	bool is_greeted; /* the peer's SETTINGS came */
+	bool is_goaway;  /* one came: inv. 2 */
 };
 
 struct grpc_client {
@@ -101,7 +135,9 @@ struct grpc_client {
 	uint32_t address_count, next_address;
 	struct grpc_out_call *queue_head, *queue_tail, *free_calls;
 	uint32_t queue_len;
-	struct uuid_map lanes; /* by affinity */
+	struct grpc_out_call **calls; /* all, by place */
+	uint32_t calls_len;           /* a power of two is there, or none */
+	struct uuid_map lanes;        /* by affinity */
 	struct grpc_lane *free_lanes, *broken_head, *broken_tail;
 	bool has_newly_broken; /* some of their calls are in the queue, perhaps */
 	struct grpc_client_conn slots[GRPC_SLOTS_MAX];
@@ -123,6 +159,9 @@ void grpc_call_link(struct grpc_client_conn *c, struct grpc_out_call *call);
 /* All that wait get UNAVAILABLE. */
 void grpc_queue_fail(struct grpc_client *g, const char *why);
 void grpc_client_resolve(struct grpc_client *g);
+/* The call of this number, or NULL: it has ended. */
+struct grpc_out_call *grpc_call_of_id(const struct grpc_client *g, uint64_t id);
+uint64_t grpc_call_id(const struct grpc_out_call *call);
 
 /* grpc_client_conn.c */
 /* Open what is missing; for each turn's end, and after a resolve. */
@@ -131,6 +170,8 @@ void grpc_client_retry(struct grpc_client_conn *c);
 void grpc_client_flush(struct grpc_client *g);
 void grpc_client_tick(struct grpc_client *g);
 void grpc_client_close(struct grpc_client *g);
+/* READY, when both that takes are there. */
+void grpc_conn_look(struct grpc_client_conn *c);
 bool grpc_conn_is_up(const struct grpc_client_conn *c);
 bool grpc_conn_has_room(const struct grpc_client_conn *c); /* for one more call */
 /* The one that has room and the fewest calls, or NULL. */
@@ -158,5 +199,29 @@ void grpc_client_callbacks(nghttp2_session_callbacks *callbacks);
 /* False: the connection cannot take it (nothing was sent). */
 bool grpc_call_submit(struct grpc_client_conn *c, struct grpc_out_call *call);
 void grpc_call_deadline(struct grpc_client *g, struct grpc_out_call *call);
+/* A request of this path; without a deadline: timeout NULL.  The stream's id, or below 0. */
+int32_t grpc_client_request(struct grpc_client_conn *c, const char *path, const char *timeout,
+                            nghttp2_data_source_read_callback read, void *user_data);
+uint16_t grpc_http_status(struct wire_slice value); /* of :status; 0: none */
+
+/* grpc_client_many.c */
+/* Asks for the stream, if it is configured.  False: the connection cannot. */
+bool grpc_many_open(struct grpc_client_conn *c);
+static inline bool grpc_call_is_many(const struct grpc_client_conn *c,
+                                     const struct grpc_out_call *call)
+{
+	return c->many.state == GRPC_MANY_OPEN && call->method == c->client->conf.many_of;
+}
+void grpc_many_submit(struct grpc_client_conn *c, struct grpc_out_call *call);
+/* The call ends or leaves the connection. */
+void grpc_many_leave(struct grpc_client_conn *c, struct grpc_out_call *call);
+/* No word about the stream: without it. */
+void grpc_many_give_up(struct grpc_client_conn *c);
+void grpc_many_header(struct grpc_client_conn *c, struct wire_slice name,
+                      struct wire_slice value);
+void grpc_many_headers_end(struct grpc_client_conn *c);
+void grpc_many_data(struct grpc_client_conn *c, const uint8_t *bytes, size_t len);
+void grpc_many_closed(struct grpc_client_conn *c);
+void grpc_many_free(struct grpc_client_conn *c);
 
 #endif

@@ -9,6 +9,7 @@
  *    HTTP/2 would mix them, and the server takes a call up when its body is whole.
  * 3. A broken lane sends nothing until it is mended: a call behind one whose outcome is not known must
  *    not pass it, wherever it is on its way from the caller.
+ *    On a stream of many calls bodies leave in the order of the calls anyway.
  * 4. A lane is kept while it has calls or is broken. */
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,8 @@ void grpc_lane_join(struct grpc_client_conn *c, struct grpc_out_call *call)
 	cx_assert(lane->flying == 0 || lane->conn == c); /* inv. 1 */
 	lane->conn = c;
 	lane->flying++;
+	if (grpc_call_is_many(c, call))
+		return; /* rule 2 */
 	call->is_unsent = true;
 	call->lane_next = NULL;
 	call->lane_prev = lane->unsent_tail;

@@ -50,8 +50,13 @@ static void on_reply(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	struct grpc_adapter *a = begin(ctx, state);
 	const struct grpc_reply_msg *m = CX_MSG_AS(struct grpc_reply_msg, msg);
-	struct grpc_stream *s = grpc_stream_at(a, m->index, m->gen);
+	struct grpc_stream *s = grpc_stream_at(a, m->handle.index, m->handle.gen);
 
+	if (s != NULL && s->kind == GRPC_KIND_MANY && !s->is_over) {
+		grpc_many_reply(s, &m->handle, (enum grpc_status)m->status, m->message,
+		                msg->buf);
+		return;
+	}
 	if (s == NULL || s->phase != GRPC_PHASE_SERVICE || s->is_over)
 		return;
 	s->conn->held_bytes -= s->held;
@@ -89,7 +94,8 @@ static void on_down(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	(void)msg;
 	for (struct grpc_conn *c = a->conns; c != NULL; c = c->next)
 		for (struct grpc_stream *s = c->streams; s != NULL; s = s->next)
-			if (s->phase == GRPC_PHASE_SERVICE && !s->is_over)
+			if ((s->phase == GRPC_PHASE_SERVICE || s->kind == GRPC_KIND_MANY) &&
+			    !s->is_over)
 				grpc_end(s, GRPC_UNAVAILABLE, "the service has ended");
 }
 
@@ -157,12 +163,11 @@ enum cx_err grpc_reply(struct cx_ctx *ctx, struct grpc_handle handle, enum grpc_
 {
 	struct grpc_reply_msg *m = CX_MSG_NEW(ctx, GRPC_REPLY, struct grpc_reply_msg);
 
-	m->index = handle.index;
-	m->gen = handle.gen;
+	m->handle = handle;
 	m->status = (uint8_t)status;
 	m->hdr.buf = cx_buf_ref(buf);
 	snprintf(m->message, sizeof(m->message), "%s", message == NULL ? "" : message);
-	/* One for each call, and calls are bounded by streams. */
+	/* One for each call, and those are bounded. */
 	return cx_send_reserved(ctx, handle.server, &m->hdr);
 }
 

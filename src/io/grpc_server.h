@@ -3,12 +3,14 @@
  *
  * One adapter actor a worker (CX_PLACE_IO) with a listener of its own.  A unary call becomes a
  * GRPC_CALL to settings->service of its worker, which answers once with grpc_reply, from any
- * worker.  grpc.health.v1 and server reflection (v1, v1alpha) are answered by the adapter itself.
+ * worker.  A method may also be offered for many calls on one stream (wire/grpc_many.h): the service sees
+ * no difference.  grpc.health.v1 and server reflection (v1, v1alpha) are answered by the adapter itself.
  *
  *   to settings->service   GRPC_CALL
  *   in                     what the typed senders below send
  *
- * What a peer can make grow, and its bound.  A connection: max_streams calls at once; requests that
+ * What a peer can make grow, and its bound.  A connection: max_streams calls at once, and as many
+ * on its streams of many calls together; requests that
  * are not whole yet GRPC_SMALL_MAX bytes each, bigger ones GRPC_PARTIAL_MAX bytes in all (over it
  * RESOURCE_EXHAUSTED, before memory is taken);
  * while the service holds, or the socket owes, more than GRPC_HELD_MAX bytes, the peer gets no new
@@ -36,6 +38,7 @@
 struct grpc_method {
 	const char *path; /* "/package.Service/Method"; static */
 	uint32_t id;      /* comes back in GRPC_CALL */
+	bool is_many;     /* a stream of calls of this id */
 };
 
 struct grpc_server_settings {
@@ -50,7 +53,7 @@ struct grpc_server_settings {
 	uint32_t idle_secs;         /* without a call: GOAWAY; 0: 3600 */
 	uint32_t call_secs; /* deadline of calls that bring none or a longer one; 0: 60 */
 	uint16_t workers;
-	const struct grpc_method *methods; /* unary ones; static */
+	const struct grpc_method *methods; /* static */
 	size_t method_count;
 	const struct cx_ref *service; /* one actor a worker */
 };
@@ -60,6 +63,8 @@ struct grpc_handle {
 	struct cx_ref server;
 	uint32_t index;
 	uint32_t gen;
+	uint32_t held; /* bytes of the request */
+	uint64_t id;   /* in a stream of many calls */
 };
 
 /* GRPC_CALL: hdr.buf = the request's bytes.  After deadline_ms (cx_now_ms) nobody waits any more:
@@ -113,6 +118,7 @@ CX_NODISCARD enum cx_err grpc_reply(struct cx_ctx *ctx, struct grpc_handle handl
 /* Counters for /metrics; sum over all workers.  Thread: any. */
 struct grpc_server_figures {
 	uint64_t accepted, refused, closed, calls, replies, errors, deadlines, flooded;
+	uint64_t many; /* of calls: on a stream of many */
 	uint64_t open; /* connections now */
 };
 void grpc_server_figures(struct grpc_server_figures *out);
@@ -120,7 +126,7 @@ void grpc_server_figures(struct grpc_server_figures *out);
 /* The messages behind the senders; private to the adapter, here for messages.def. */
 struct grpc_reply_msg {
 	struct cx_msg hdr;
-	uint32_t index, gen;
+	struct grpc_handle handle;
 	uint8_t status;
 	char message[GRPC_MESSAGE_BYTES_MAX + 1];
 };

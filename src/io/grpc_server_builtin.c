@@ -68,7 +68,8 @@ enum grpc_kind grpc_method_find(const struct grpc_adapter *a, struct wire_slice 
 	for (size_t i = 0; i < a->settings->method_count; i++) {
 		if (wire_slice_is(path, a->settings->methods[i].path)) {
 			*method = a->settings->methods[i].id;
-			return GRPC_KIND_SERVICE;
+			return a->settings->methods[i].is_many ? GRPC_KIND_MANY
+			                                       : GRPC_KIND_SERVICE;
 		}
 	}
 	for (size_t i = 0; i < CX_COUNTOF(own_methods); i++)

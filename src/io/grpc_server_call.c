@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "io/grpc_server_internal.h"
+#include "wire/grpc_many.h"
 
 static void add_chunk(struct grpc_adapter *a)
 {
@@ -84,6 +85,7 @@ void grpc_stream_free(struct grpc_stream *s)
 	drop_partial(s);
 	grpc_out_drop(s);
 	c->held_bytes -= s->held;
+	grpc_many_forget(s);
 	if (s->next != NULL)
 		s->next->prev = s->prev;
 	if (s->prev != NULL)
@@ -148,9 +150,10 @@ static void take_header(struct grpc_stream *s, struct wire_slice name, struct wi
 		take_timeout(s, value);
 }
 
-static bool is_streaming(const struct grpc_stream *s)
+bool grpc_stream_is_streaming(const struct grpc_stream *s)
 {
-	return s->kind == GRPC_KIND_HEALTH_WATCH || s->kind == GRPC_KIND_REFLECTION;
+	return s->kind == GRPC_KIND_HEALTH_WATCH || s->kind == GRPC_KIND_REFLECTION ||
+	       s->kind == GRPC_KIND_MANY;
 }
 
 /* Every call ends: by the caller's deadline or ours.  Streams without a deadline may last. */
@@ -160,11 +163,11 @@ static void arm_deadline(struct grpc_stream *s)
 	const uint64_t now_ms = cx_now_ms(a->ctx);
 	const uint64_t max_ms = now_ms + UINT64_C(1000) * a->settings->call_secs;
 
-	if (is_streaming(s) && !s->has_timeout) {
+	if (grpc_stream_is_streaming(s) && !s->has_timeout) {
 		cx_timer_cancel(a->ctx, &s->timer);
 		return;
 	}
-	if (!s->has_timeout || (s->deadline_ms > max_ms && !is_streaming(s)))
+	if (!s->has_timeout || (s->deadline_ms > max_ms && !grpc_stream_is_streaming(s)))
 		s->deadline_ms = max_ms;
 	cx_timer_arm(a->ctx, &s->timer, s->deadline_ms - now_ms, TIMER_B);
 }
@@ -187,25 +190,39 @@ static void begin_call(struct grpc_stream *s)
 		grpc_end(s, GRPC_INTERNAL, "grpc-timeout cannot be read");
 	else if (s->kind == GRPC_KIND_NONE)
 		grpc_end(s, GRPC_UNIMPLEMENTED, "no such method");
-	else if (is_streaming(s) && a->is_draining)
+	else if (grpc_stream_is_streaming(s) && a->is_draining)
 		grpc_end(s, GRPC_UNAVAILABLE, "the server ends");
+	else if (s->kind == GRPC_KIND_MANY)
+		grpc_many_begin(s);
+}
+
+enum cx_err grpc_dispatch(struct grpc_stream *s, uint64_t id, uint64_t deadline_ms,
+                          struct cx_buf *buf)
+{
+	struct grpc_adapter *a = s->conn->adapter;
+	struct grpc_call *m = CX_MSG_NEW(a->ctx, GRPC_CALL, struct grpc_call);
+	const uint32_t held = (uint32_t)cx_buf_len(buf);
+
+	m->handle = (struct grpc_handle){ a->self, s->index, s->gen, held, id };
+	m->deadline_ms = deadline_ms;
+	m->method = s->method;
+	m->hdr.buf = cx_buf_ref(buf);
+	s->held += held;
+	s->conn->held_bytes += held;
+	return cx_send(a->ctx, a->settings->service[a->index], &m->hdr);
 }
 
 static void dispatch(struct grpc_stream *s)
 {
-	struct grpc_adapter *a = s->conn->adapter;
-	struct grpc_call *m = CX_MSG_NEW(a->ctx, GRPC_CALL, struct grpc_call);
+	struct cx_buf *buf = s->msg;
+	enum cx_err err;
 
-	m->handle = (struct grpc_handle){ a->self, s->index, s->gen };
-	m->deadline_ms = s->deadline_ms;
-	m->method = s->method;
-	m->hdr.buf = s->msg;
-	s->held = (uint32_t)cx_buf_len(s->msg);
-	s->conn->partial_bytes -= partial_of(s->held);
-	s->conn->held_bytes += s->held;
+	s->conn->partial_bytes -= partial_of(cx_buf_len(buf));
 	s->msg = NULL;
 	s->phase = GRPC_PHASE_SERVICE;
-	switch (cx_send(a->ctx, a->settings->service[a->index], &m->hdr)) {
+	err = grpc_dispatch(s, 0, s->deadline_ms, buf);
+	cx_buf_unref(buf);
+	switch (err) {
 	case CX_OK:
 		break;
 	case CX_EFULL:
@@ -226,6 +243,8 @@ static void end_input(struct grpc_stream *s)
 		grpc_end(s, GRPC_INTERNAL, "the message is cut off");
 	else if (s->kind == GRPC_KIND_REFLECTION)
 		grpc_end(s, GRPC_OK, NULL);
+	else if (s->kind == GRPC_KIND_MANY)
+		grpc_many_finish(s);
 	else if (s->msg == NULL)
 		grpc_end(s, GRPC_UNIMPLEMENTED, "a call of this method has one message");
 	else if (s->kind == GRPC_KIND_SERVICE)
@@ -234,13 +253,25 @@ static void end_input(struct grpc_stream *s)
 		grpc_builtin(s);
 }
 
+static uint32_t request_max(const struct grpc_stream *s)
+{
+	const uint32_t max = s->conn->adapter->settings->max_message_bytes;
+
+	switch ((enum grpc_kind)s->kind) {
+	case GRPC_KIND_SERVICE:
+		return max;
+	case GRPC_KIND_MANY:
+		return max < UINT32_MAX - GRPC_MANY_HEAD_MAX ? max + GRPC_MANY_HEAD_MAX : max;
+	default:
+		return GRPC_REFLECTION_REQUEST_MAX;
+	}
+}
+
 static void begin_message(struct grpc_stream *s)
 {
 	struct grpc_conn *c = s->conn;
 	const uint32_t len = s->reader.len;
-	const uint32_t max = s->kind == GRPC_KIND_SERVICE
-	                             ? c->adapter->settings->max_message_bytes
-	                             : GRPC_REFLECTION_REQUEST_MAX;
+	const uint32_t max = request_max(s);
 
 	if (s->reader.is_compressed)
 		grpc_end(s, GRPC_UNIMPLEMENTED, "compressed messages are not taken");
@@ -259,18 +290,40 @@ static void begin_message(struct grpc_stream *s)
 
 static void on_whole(struct grpc_stream *s)
 {
-	if (s->kind != GRPC_KIND_REFLECTION)
+	if (s->kind == GRPC_KIND_MANY)
+		grpc_many_take(s, wire_slice(cx_buf_bytes(s->msg), cx_buf_len(s->msg)));
+	else if (s->kind == GRPC_KIND_REFLECTION)
+		grpc_builtin(s);
+	else
 		return; /* its END_STREAM has to come, and nothing else before */
-	grpc_builtin(s);
 	drop_partial(s);
+}
+
+/* Messages that lie whole in these bytes are not put together first.  Returns what was used. */
+static size_t take_whole(struct grpc_stream *s, const uint8_t *bytes, size_t len)
+{
+	struct wire_slice message;
+	size_t used = 0;
+
+	while (!s->is_over && grpc_reader_is_idle(&s->reader) &&
+	       grpc_whole_message(wire_slice(bytes + used, len - used), &message) &&
+	       message.len <= request_max(s)) {
+		grpc_many_take(s, message);
+		used += GRPC_PREFIX_BYTES + message.len;
+	}
+	return used;
 }
 
 static void take_data(struct grpc_stream *s, const uint8_t *bytes, size_t len)
 {
 	while (len > 0 && !s->is_over) {
 		struct wire_slice data;
-		size_t used;
+		size_t used = s->kind == GRPC_KIND_MANY ? take_whole(s, bytes, len) : 0;
 
+		bytes += used;
+		len -= used;
+		if (len == 0 || s->is_over)
+			break;
 		switch (grpc_reader_next(&s->reader, bytes, len, &used, &data)) {
 		case GRPC_READ_MORE:
 			break;

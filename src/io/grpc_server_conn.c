@@ -291,6 +291,10 @@ void grpc_say_goodbye(struct grpc_conn *c)
 	if (c->phase != GRPC_CONN_LEAVING || c->is_goaway_said)
 		return;
 	c->is_goaway_said = c->is_goaway_due = true;
+	/* All that the peer sent before it knew has come. */
+	for (struct grpc_stream *s = c->streams; s != NULL; s = s->next)
+		if (s->kind == GRPC_KIND_MANY)
+			grpc_many_finish(s);
 	grpc_mark_dirty(c);
 }
 
@@ -308,6 +312,15 @@ void grpc_close_all(struct grpc_adapter *a)
 	grpc_flush_dirty(a);
 }
 
+/* A stream for many calls stays open between them. */
+static bool is_idle(const struct grpc_conn *c)
+{
+	for (const struct grpc_stream *s = c->streams; s != NULL; s = s->next)
+		if (s->kind != GRPC_KIND_MANY)
+			return false;
+	return c->many_calls == 0;
+}
+
 static void look_at(struct grpc_conn *c, uint64_t now_ms)
 {
 	const struct grpc_server_settings *s = c->adapter->settings;
@@ -323,8 +336,8 @@ static void look_at(struct grpc_conn *c, uint64_t now_ms)
 	}
 	if (c->phase == GRPC_CONN_OPENING && age_ms >= UINT64_C(1000) * s->handshake_secs)
 		end(c);
-	else if (c->phase == GRPC_CONN_OPEN && c->stream_count == 0 &&
-	         age_ms >= UINT64_C(1000) * s->idle_secs)
+	else if (c->phase == GRPC_CONN_OPEN && age_ms >= UINT64_C(1000) * s->idle_secs &&
+	         is_idle(c))
 		leave(c);
 	else if (c->phase == GRPC_CONN_LEAVING && age_ms >= DRAIN_NOTICE_MS)
 		grpc_say_goodbye(c);

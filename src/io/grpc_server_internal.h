@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the gRPC server share.  Reading order: grpc_server.c (actor, senders),
  * grpc_server_setup.c, grpc_server_conn.c (sockets, limits, drain), grpc_server_call.c (requests),
- * grpc_server_reply.c (answers), grpc_server_builtin.c (health, reflection).
+ * grpc_server_many.c (many on one stream), grpc_server_reply.c (answers), grpc_server_builtin.c (health,
+ * reflection).
  *
  * Invariants:
  * 1. A stream's memory lives as long as the adapter; `gen` changes when it is given back, so a late
  *    reply or timer for it is ignored.
  * 2. Nothing is closed or freed inside a callback of nghttp2: callbacks set flags, the turn's end acts.
  * 3. Each stream is answered once: by the service, the adapter, or its deadline; `is_over` says so.
- * 4. partial_bytes, held_bytes and out_bytes of a connection are sums over its streams. */
+ * 4. partial_bytes, held_bytes, out_bytes and many_calls of a connection are sums over its streams. */
 #ifndef IO_GRPC_SERVER_INTERNAL_H
 #define IO_GRPC_SERVER_INTERNAL_H
 
@@ -30,7 +31,7 @@ struct grpc_conn;
 struct ssl_ctx_st;
 
 /* FREE -> HEAD -> BODY -> SERVICE -> REPLY -> FREE; to REPLY from each, to FREE from each (reset).
- * Streaming (Watch, reflection) stays in BODY until its answers end. */
+ * Streaming (Watch, reflection, many calls) stays in BODY until its answers end. */
 enum grpc_phase {
 	GRPC_PHASE_FREE,
 	GRPC_PHASE_HEAD,    /* request headers are coming */
@@ -42,6 +43,7 @@ enum grpc_phase {
 enum grpc_kind {
 	GRPC_KIND_NONE, /* no such method */
 	GRPC_KIND_SERVICE,
+	GRPC_KIND_MANY,
 	GRPC_KIND_HEALTH_CHECK,
 	GRPC_KIND_HEALTH_WATCH,
 	GRPC_KIND_REFLECTION,
@@ -69,6 +71,7 @@ struct grpc_stream {
 	uint32_t header_bytes;
 	uint32_t out_at;    /* sent of out_head, prefix included */
 	uint32_t out_count; /* pieces */
+	uint32_t calls;     /* GRPC_KIND_MANY: at the service */
 	uint32_t method;
 	uint8_t phase, kind;
 	uint8_t status; /* for the trailers */
@@ -82,6 +85,7 @@ struct grpc_stream {
 	bool is_over : 1;     /* the last piece, or the status, is decided: inv. 3 */
 	bool is_deferred : 1; /* the session waits for more pieces */
 	bool is_watching : 1;
+	bool is_last_due : 1; /* GRPC_KIND_MANY: ends with the last of the calls that are there */
 	char message[GRPC_MESSAGE_BYTES_MAX + 1]; /* for the trailers */
 };
 
@@ -100,12 +104,13 @@ struct grpc_conn {
 	struct grpc_conn *next, *prev; /* of the adapter */
 	struct grpc_conn *dirty_next;
 	struct grpc_stream *streams;
-	uint64_t since_ms;  /* this phase; in OPEN: without streams */
+	uint64_t since_ms;  /* this phase; in OPEN: without calls */
 	uint64_t moved_ms;  /* output last got on */
 	uint64_t bucket_ms; /* pings: last refilled */
 	uint64_t partial_bytes, held_bytes, out_bytes;
 	uint64_t unconsumed; /* window of the connection that is not given back yet */
 	uint32_t stream_count;
+	uint32_t many_calls; /* at the service */
 	uint32_t ping_tokens;
 	uint8_t phase;
 	bool is_dirty;
@@ -181,12 +186,29 @@ void grpc_give_window(struct grpc_conn *c);
 
 /* grpc_server_call.c */
 void grpc_call_callbacks(nghttp2_session_callbacks *callbacks);
+bool grpc_stream_is_streaming(const struct grpc_stream *s);
+/* To the service: a request of that method, in buf (not kept). */
+enum cx_err grpc_dispatch(struct grpc_stream *s, uint64_t id, uint64_t deadline_ms,
+                          struct cx_buf *buf);
 /* The stream at a place, or NULL when that one is gone. */
 struct grpc_stream *grpc_stream_at(struct grpc_adapter *a, uint32_t index, uint32_t gen);
 void grpc_stream_free(struct grpc_stream *s);
 void grpc_deadline(struct grpc_stream *s);
 
+/* grpc_server_many.c */
+void grpc_many_begin(struct grpc_stream *s);
+/* A whole message of the stream. */
+void grpc_many_take(struct grpc_stream *s, struct wire_slice message);
+void grpc_many_reply(struct grpc_stream *s, const struct grpc_handle *handle,
+                     enum grpc_status status, const char *message, struct cx_buf *buf);
+/* No more will come, by the peer's word or ours: it ends with the last answer. */
+void grpc_many_finish(struct grpc_stream *s);
+/* It is over: none of its calls counts any more. */
+void grpc_many_forget(struct grpc_stream *s);
+
 /* grpc_server_reply.c */
+/* The headers of a streaming answer, before there is a message. */
+void grpc_begin_answer(struct grpc_stream *s);
 /* One more message of the answer.  Keeps: a reference.  False: the peer does not read them. */
 bool grpc_push(struct grpc_stream *s, struct cx_buf *buf);
 /* The answer ends with this status; message is for people, may be NULL. */

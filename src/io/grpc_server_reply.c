@@ -5,7 +5,8 @@
 
 #include "io/grpc_server_internal.h"
 
-#define PIECES_MAX 64 /* of one stream: who asks and does not read is ended */
+#define PIECES_MAX 64   /* of one stream: who asks and does not read is ended */
+#define PIECES_A_CALL 2 /* the same, where many calls are on a stream */
 
 static const char refusal[] = "this is a server of gRPC: POST application/grpc\n";
 
@@ -158,11 +159,23 @@ static void go_on(struct grpc_stream *s)
 		failed(s);
 }
 
+void grpc_begin_answer(struct grpc_stream *s)
+{
+	go_on(s);
+}
+
+static uint32_t pieces_max(const struct grpc_stream *s)
+{
+	return s->kind == GRPC_KIND_MANY
+	               ? PIECES_A_CALL * s->conn->adapter->settings->max_streams
+	               : PIECES_MAX;
+}
+
 bool grpc_push(struct grpc_stream *s, struct cx_buf *buf)
 {
 	struct grpc_piece *p;
 
-	if (s->out_count >= PIECES_MAX)
+	if (s->out_count >= pieces_max(s))
 		return false;
 	p = take_piece(s->conn->adapter);
 	*p = (struct grpc_piece){
@@ -176,7 +189,7 @@ bool grpc_push(struct grpc_stream *s, struct cx_buf *buf)
 	s->out_tail = p;
 	s->out_count++;
 	s->conn->out_bytes += p->len;
-	if (s->kind == GRPC_KIND_HEALTH_WATCH || s->kind == GRPC_KIND_REFLECTION)
+	if (grpc_stream_is_streaming(s))
 		go_on(s); /* others follow with grpc_end at once */
 	return true;
 }
@@ -213,6 +226,7 @@ void grpc_end(struct grpc_stream *s, enum grpc_status status, const char *messag
 	s->phase = GRPC_PHASE_REPLY;
 	s->conn->held_bytes -= s->held;
 	s->held = 0;
+	grpc_many_forget(s);
 	grpc_count(&a->figures.replies, 1);
 	if (status != GRPC_OK)
 		grpc_count(&a->figures.errors, 1);

@@ -95,7 +95,9 @@ static enum cx_err boot_gateway(struct server *s, unsigned i)
 	const struct config *c = s->role.config;
 	struct cx_runtime *rt = s->role.rt;
 	const struct relay_conf conf = { .relay = &s->relay };
-	const struct grpc_client_conf client = { .targets = c->message_gateway_url };
+	const struct grpc_client_conf client = { .targets = c->message_gateway_url,
+		                                 .many_of = gateway_link_method,
+		                                 .many_by = gateway_link_many };
 	struct gateway_link_conf link = { .relay = &s->relay };
 	enum cx_err err;
 

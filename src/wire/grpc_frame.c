@@ -55,6 +55,17 @@ bool grpc_reader_is_idle(const struct grpc_reader *r)
 	return r->head_len == 0 || (r->head_len == GRPC_PREFIX_BYTES && r->left == 0);
 }
 
+bool grpc_whole_message(struct wire_slice bytes, struct wire_slice *message)
+{
+	uint32_t len;
+
+	if (bytes.len < GRPC_PREFIX_BYTES || bytes.at[0] != 0)
+		return false;
+	len = read_u32(bytes.at + 1);
+	*message = wire_slice(bytes.at + GRPC_PREFIX_BYTES, len);
+	return len <= bytes.len - GRPC_PREFIX_BYTES;
+}
+
 void grpc_prefix_write(uint8_t out[GRPC_PREFIX_BYTES], uint32_t len)
 {
 	out[0] = 0;

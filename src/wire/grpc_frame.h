@@ -66,6 +66,10 @@ enum grpc_read grpc_reader_next(struct grpc_reader *r, const uint8_t *bytes, siz
 /* Nothing has come of a message that is not over. */
 bool grpc_reader_is_idle(const struct grpc_reader *r);
 
+/* Does a whole message that is not compressed stand at the front?  *message: its bytes, behind the
+ * GRPC_PREFIX_BYTES. */
+WIRE_NODISCARD bool grpc_whole_message(struct wire_slice bytes, struct wire_slice *message);
+
 void grpc_prefix_write(uint8_t out[GRPC_PREFIX_BYTES], uint32_t len);
 
 /* The value of grpc-timeout, in ms, rounded up.  False: not 1 to 8 digits and a unit of HMSmun. */

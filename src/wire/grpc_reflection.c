@@ -6,6 +6,7 @@
 #include <reflection.pb-c.h>
 
 #include "wire/grpc_frame.h"
+#include "wire/protobuf.h"
 
 #define REQUEST Grpc__Reflection__V1__ServerReflectionRequest
 #define RESPONSE Grpc__Reflection__V1__ServerReflectionResponse
@@ -16,70 +17,18 @@ enum { SET_FILE = 1 };
 enum { FILE_NAME = 1, FILE_PACKAGE = 2, FILE_MESSAGE = 4, FILE_ENUM = 5, FILE_SERVICE = 6 };
 enum { TYPE_NAME = 1, MESSAGE_NESTED = 3, MESSAGE_ENUM = 4, SERVICE_METHOD = 2 };
 
-struct field {
-	uint32_t number;
-	struct wire_slice bytes; /* of a length-delimited one, else absent */
-};
-
-static bool read_varint(struct wire_slice *rest, uint64_t *out)
+static void advance(struct wire_slice *rest, size_t n)
 {
-	uint64_t n = 0;
-
-	for (unsigned shift = 0; shift < 64 && rest->len > 0; shift += 7) {
-		const uint8_t b = *rest->at;
-
-		rest->at++;
-		rest->len--;
-		n |= (uint64_t)(b & 0x7f) << shift;
-		if (b < 0x80) {
-			*out = n;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool skip(struct wire_slice *rest, uint64_t n)
-{
-	if (n > rest->len)
-		return false;
 	rest->at += n;
-	rest->len -= (size_t)n;
-	return true;
-}
-
-/* The next field; false at the end, or where the bytes are no message. */
-static bool next_field(struct wire_slice *rest, struct field *f)
-{
-	uint64_t key, n;
-
-	if (rest->len == 0 || !read_varint(rest, &key))
-		return false;
-	f->number = (uint32_t)(key >> 3);
-	f->bytes = wire_slice(NULL, 0);
-	switch (key & 7) {
-	case 0:
-		return read_varint(rest, &n);
-	case 1:
-		return skip(rest, 8);
-	case 2:
-		if (!read_varint(rest, &n) || n > rest->len)
-			return false;
-		f->bytes = wire_slice(rest->at, (size_t)n);
-		return skip(rest, n);
-	case 5:
-		return skip(rest, 4);
-	default:
-		return false;
-	}
+	rest->len -= n;
 }
 
 /* The first field of this number, or absent. */
 static struct wire_slice find(struct wire_slice message, uint32_t number)
 {
-	struct field f;
+	struct protobuf_field f;
 
-	while (next_field(&message, &f))
+	while (protobuf_next(&message, &f))
 		if (f.number == number && f.bytes.at != NULL)
 			return f.bytes;
 	return wire_slice(NULL, 0);
@@ -90,10 +39,10 @@ static bool cut(struct wire_slice *path, struct wire_slice name)
 {
 	if (name.len > path->len || (name.len > 0 && memcmp(path->at, name.at, name.len) != 0))
 		return false;
-	if (name.len == path->len)
-		return skip(path, name.len);
-	return path->len > name.len + 1 && path->at[name.len] == '.' &&
-	       skip(path, name.len + 1);
+	if (name.len < path->len && (path->len == name.len + 1 || path->at[name.len] != '.'))
+		return false;
+	advance(path, name.len < path->len ? name.len + 1 : name.len);
+	return true;
 }
 
 /* Which fields of a thing hold named things, and what those are. */
@@ -125,10 +74,10 @@ static bool child_kind(enum kind parent, uint32_t number, enum kind *kind)
 static bool descend(struct wire_slice *thing, enum kind *kind, struct wire_slice *path)
 {
 	struct wire_slice rest = *thing;
-	struct field f;
+	struct protobuf_field f;
 	enum kind k;
 
-	while (next_field(&rest, &f)) {
+	while (protobuf_next(&rest, &f)) {
 		if (f.bytes.at == NULL || !child_kind(*kind, f.number, &k) ||
 		    !cut(path, find(f.bytes, TYPE_NAME)))
 			continue;
@@ -153,9 +102,9 @@ static bool defines(struct wire_slice file, struct wire_slice symbol)
 
 struct wire_slice grpc_reflection_file(struct wire_slice set, struct wire_slice name)
 {
-	struct field f;
+	struct protobuf_field f;
 
-	while (next_field(&set, &f))
+	while (protobuf_next(&set, &f))
 		if (f.number == SET_FILE && f.bytes.at != NULL &&
 		    wire_slice_equal(find(f.bytes, FILE_NAME), name))
 			return f.bytes;
@@ -164,9 +113,9 @@ struct wire_slice grpc_reflection_file(struct wire_slice set, struct wire_slice 
 
 struct wire_slice grpc_reflection_symbol(struct wire_slice set, struct wire_slice symbol)
 {
-	struct field f;
+	struct protobuf_field f;
 
-	while (next_field(&set, &f))
+	while (protobuf_next(&set, &f))
 		if (f.number == SET_FILE && f.bytes.at != NULL && defines(f.bytes, symbol))
 			return f.bytes;
 	return wire_slice(NULL, 0);

@@ -6,7 +6,7 @@
 #include <message_gateway.pb-c.h>
 
 #include "wire/base64.h"
-#include "wire/pack.h"
+#include "wire/protobuf.h"
 #include "wire/utf8.h"
 
 #define REQUEST Construct__MessageGateway__V1__SubmitMessageRequest
@@ -123,33 +123,11 @@ bool submission_is_serving(struct wire_slice bytes)
 
 /* ---- the server's side.  Written by hand: the content is decoded straight into its place. ---- */
 
-#define BYTES 2 /* wire types of protobuf */
-#define VARINT 0
-
-static void put_varint(struct pack *p, uint64_t value)
-{
-	for (; value >= 0x80; value >>= 7)
-		pack_byte(p, (uint8_t)(value | 0x80));
-	pack_byte(p, (uint8_t)value);
-}
-
-static void put_tag(struct pack *p, unsigned field, unsigned type)
-{
-	put_varint(p, (uint64_t)field << 3 | type);
-}
-
-static void put_bytes(struct pack *p, unsigned field, const void *bytes, size_t len)
-{
-	put_tag(p, field, BYTES);
-	put_varint(p, len);
-	pack_raw(p, bytes, len);
-}
-
 static void put_address(struct pack *p, unsigned field, const struct user_address *address)
 {
 	char text[USER_ADDRESS_BYTES_MAX];
 
-	put_bytes(p, field, text, user_address_format(address, text));
+	protobuf_put_bytes(p, field, text, user_address_format(address, text));
 }
 
 static void put_base64(struct pack *p, unsigned field, struct wire_slice text)
@@ -158,8 +136,7 @@ static void put_base64(struct pack *p, unsigned field, struct wire_slice text)
 
 	if (!base64_is_valid(text, &len))
 		len = 0; /* the caller's error; the gateway refuses an empty one */
-	put_tag(p, field, BYTES);
-	put_varint(p, len);
+	protobuf_put_head(p, field, len);
 	if (p->len <= p->room && len <= p->room - p->len &&
 	    !base64_decode(text, p->out + p->len, p->room - p->len, &len))
 		len = 0;
@@ -174,16 +151,14 @@ size_t submission_request(uint8_t *out, size_t room, const struct chat_message *
 	char id[UUID_TEXT_LEN];
 
 	uuid_format_case(&m->id, m->id_case, id);
-	put_bytes(&p, 1, id, sizeof(id));
+	protobuf_put_bytes(&p, 1, id, sizeof(id));
 	put_address(&p, 2, &m->from);
 	put_address(&p, 3, &m->to);
-	put_bytes(&p, 4, m->key, sizeof(m->key));
+	protobuf_put_bytes(&p, 4, m->key, sizeof(m->key));
 	put_base64(&p, 5, m->content);
-	put_tag(&p, 6, VARINT);
-	put_varint(&p, m->message_number);
+	protobuf_put_uint(&p, 6, m->message_number);
 	put_address(&p, 7, &whose);
-	put_tag(&p, 100, VARINT);
-	put_varint(&p, (uint64_t)m->timestamp);
+	protobuf_put_uint(&p, 100, (uint64_t)m->timestamp);
 	return p.len;
 }
 

@@ -135,7 +135,10 @@ static const struct cx_actor_type users_type = {
 /* Users on worker 0, a link and a client on each. */
 static struct cx_ref spawn_near(struct cx_runtime *rt, uint32_t workers, const char *targets)
 {
-	const struct grpc_client_conf client = { .targets = targets, .connections = 3 };
+	const struct grpc_client_conf client = { .targets = targets,
+		                                 .connections = 3,
+		                                 .many_of = gateway_link_method,
+		                                 .many_by = gateway_link_many };
 	struct gateway_link_conf conf = { .relay = &near };
 	struct cx_ref ref;
 

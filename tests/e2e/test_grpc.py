@@ -47,11 +47,15 @@ class Gateway:
                                           response_deserializer=response.FromString)
         return await method(request(**fields), timeout=20)
 
+    @staticmethod
+    def fields(sender, recipient, **over):
+        return {"message_id": mid(), "from": sender.id, "to": recipient.id,
+                "ephemeral_public_key": secrets.token_bytes(32),
+                "ciphertext": secrets.token_bytes(80), "message_number": 3,
+                "authenticated_user_id": sender.id} | over
+
     async def submit(self, sender, recipient, **over):
-        fields = {"message_id": mid(), "from": sender.id, "to": recipient.id,
-                  "ephemeral_public_key": secrets.token_bytes(32),
-                  "ciphertext": secrets.token_bytes(80), "message_number": 3,
-                  "authenticated_user_id": sender.id} | over
+        fields = self.fields(sender, recipient, **over)
         return fields, await self.call("SubmitMessage", **fields)
 
     def said(self, response):
@@ -88,6 +92,34 @@ async def submitted(t):
     await g.channel.close()
     code, _ = await s.stop()
     equal(code, 0, "exit code")
+
+
+@test("many submissions on one stream: in order, each answered as a single one would be", timeout=60)
+async def streamed(t):
+    s, port = await started(t, "grpc-many")
+    a, b = await t.users(s, 2)
+    g = await Gateway.open(port)
+    request, response = g.types["SubmitMessages"]
+    stream = g.channel.stream_stream(f"/{PACKAGE}.MessageGateway/SubmitMessages",
+                                     request_serializer=request.SerializeToString,
+                                     response_deserializer=response.FromString)()
+    sent = [g.fields(a.user, b.user, message_number=i) for i in range(30)]
+    sent += [dict(sent[7]), g.fields(a.user, b.user, message_id="no uuid")]
+    for i, fields in enumerate(sent):
+        await stream.write(request(id=i, timeout_ms=20_000, request=fields))
+    outcomes = {}
+    while len(outcomes) < len(sent):
+        r = await asyncio.wait_for(stream.read(), 20)
+        equal(r.grpc_status, 0, "no error of gRPC")
+        outcomes[r.id] = g.said(r.response)
+    equal([outcomes[i] for i in range(30)], [("SUCCESS", "")] * 30, "the outcomes")
+    equal([outcomes[30], outcomes[31]], [("DUPLICATE", "DUPLICATE_MESSAGE"),
+                                         ("VALIDATION_ERROR", "INVALID_MESSAGE_ID")], "and those refused")
+    equal([(await b.take("message"))["payload"]["messageNumber"] for _ in range(30)], list(range(30)),
+          "the order")
+    await stream.done_writing()
+    equal(await stream.code(), grpc.StatusCode.OK, "the end of the stream")
+    await g.channel.close()
 
 
 @test("the time is the client's when a submission brings it, else the gateway's", timeout=60)

@@ -139,6 +139,39 @@ def gateway_by_reflection(pool, channel):
     return got.status == 1 and not got.HasField("error")
 
 
+def many_by_reflection(pool, channel):
+    def kind(name):
+        return message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f"construct.message_gateway.v1.SubmitMessages{name}"))
+
+    call = channel.stream_stream(f"/{GATEWAY}/SubmitMessages",
+                                 request_serializer=lambda m: m.SerializeToString(),
+                                 response_deserializer=kind("Response").FromString)
+    requests = [kind("Request")(id=i, request={"message_id": "m"}) for i in range(1000)]
+    requests.append(kind("Request")(id=1 << 63, timeout_ms=5000))  # without a request in it
+    got = {m.id: m for m in call(iter(requests), timeout=20)}
+    last = got.pop(1 << 63)
+    return (last.grpc_status == grpc.StatusCode.INVALID_ARGUMENT.value[0] and last.grpc_message != ""
+            and sorted(got) == list(range(1000)) and all(m.response.status == 1 for m in got.values()))
+
+
+def python_many(channel):
+    """The stream stays open after its first answers, and ends with its last when we have no more."""
+    call = channel.stream_stream("/test.Echo/ManyLater")
+    first, over = threading.Event(), []
+
+    def requests():
+        yield b"\x08\x01\x1a\x01a"
+        first.wait(10)
+        yield b"\x08\x02\x1a\x01b"
+
+    for answer in call(requests(), timeout=20):
+        over.append(answer)
+        first.set()
+    check("python: a stream of calls, answered one by one",
+          over == [b"\x08\x01\x12\x01a", b"\x08\x02\x12\x01b"], over)
+
+
 def python_reflection(channel):
     database = ProtoReflectionDescriptorDatabase(channel)  # v1alpha
     names = set(database.get_services())
@@ -148,8 +181,9 @@ def python_reflection(channel):
     pool = descriptor_pool.DescriptorPool(database)
     service = pool.FindServiceByName(GATEWAY)
     check("python: reflection gives the methods",
-          [m.name for m in service.methods] == ["SubmitMessage", "HealthCheck"])
+          [m.name for m in service.methods] == ["SubmitMessage", "SubmitMessages", "HealthCheck"])
     check("python: a call by reflected types", gateway_by_reflection(pool, channel))
+    check("python: a thousand calls on one stream by reflected types", many_by_reflection(pool, channel))
 
 
 def python_reflection_v1(channel):
@@ -187,7 +221,7 @@ def node(port):
     bad = done.stdout.count("  FAIL ")
     failed += bad
     check("grpc-js: ran to its end", done.returncode == (1 if bad else 0)
-          and done.stdout.count("grpc-js:") == 7, done.stderr[-500:])
+          and done.stdout.count("grpc-js:") == 8, done.stderr[-500:])
 
 
 def buf(port):
@@ -287,7 +321,7 @@ def main():
     with Server() as server:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}",
                                    options=[("grpc.max_receive_message_length", -1)]) as channel:
-            for part in (python_calls, python_deadline, python_thousand, python_reflection,
+            for part in (python_calls, python_deadline, python_thousand, python_many, python_reflection,
                          python_reflection_v1, python_health):
                 part(channel)
         for part in (wrong_content_type, node, buf, h2load, h2spec):

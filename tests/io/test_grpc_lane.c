@@ -17,6 +17,7 @@
 #define LANES 40
 #define EACH 90 /* all of them at once are within the client's mailbox */
 
+static const char order[] = TEST_ORDER;
 static struct grpc_test_server server;
 static struct cx_ref driver, client;
 static char targets[100];
@@ -57,7 +58,7 @@ static void call_in_order(struct cx_ctx *ctx)
 
 			memset(cx_buf_data(buf), 0, len);
 			memcpy(cx_buf_data(buf), (uint32_t[2]){ who, n }, 8);
-			call(ctx, TEST_ORDER, buf, plan.affinity + who);
+			call(ctx, order, buf, plan.affinity + who);
 		}
 }
 
@@ -190,6 +191,21 @@ static void expect_order(struct grpc_client_conf conf)
 Test(grpc_lane, calls_reach_the_server_in_order_however_big_they_are)
 {
 	expect_order((struct grpc_client_conf){ .connections = 8 });
+}
+
+Test(grpc_lane, calls_of_one_stream_reach_the_server_in_order)
+{
+	struct grpc_server_figures f;
+
+	expect_order((struct grpc_client_conf){ .many_of = order, .many_by = TEST_MANY_ORDER });
+	grpc_server_figures(&f);
+	cr_assert(f.many == EACH * LANES);
+}
+
+Test(grpc_lane, calls_of_one_stream_reach_the_server_in_order_when_few_may_be_there)
+{
+	server.settings.max_streams = 12;
+	expect_order((struct grpc_client_conf){ .many_of = order, .many_by = TEST_MANY_ORDER });
 }
 
 Test(grpc_lane, calls_reach_the_server_in_order_when_streams_are_few)

@@ -13,10 +13,15 @@
 enum method { ECHO, NEVER, LATER, FAIL, BIG, DIE, DOWN, BUSY, ORDER, SUBMIT, CHECK };
 
 static const struct grpc_method methods[] = {
-	{ TEST_ECHO, ECHO },     { TEST_NEVER, NEVER }, { TEST_LATER, LATER },
-	{ TEST_FAIL, FAIL },     { TEST_BIG, BIG },     { TEST_DIE, DIE },
-	{ TEST_BUSY, BUSY },     { TEST_ORDER, ORDER }, { TEST_DOWN, DOWN },
-	{ TEST_SUBMIT, SUBMIT }, { TEST_CHECK, CHECK },
+	{ TEST_ECHO, ECHO, false },       { TEST_NEVER, NEVER, false },
+	{ TEST_LATER, LATER, false },     { TEST_FAIL, FAIL, false },
+	{ TEST_BIG, BIG, false },         { TEST_DIE, DIE, false },
+	{ TEST_BUSY, BUSY, false },       { TEST_ORDER, ORDER, false },
+	{ TEST_DOWN, DOWN, false },       { TEST_SUBMIT, SUBMIT, false },
+	{ TEST_CHECK, CHECK, false },     { TEST_MANY_ECHO, ECHO, true },
+	{ TEST_MANY_NEVER, NEVER, true }, { TEST_MANY_LATER, LATER, true },
+	{ TEST_MANY_FAIL, FAIL, true },   { TEST_MANY_ORDER, ORDER, true },
+	{ TEST_MANY_DIE, DIE, true },     { TEST_SUBMIT "s", SUBMIT, true },
 };
 
 struct waiting {

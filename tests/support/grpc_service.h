@@ -21,6 +21,13 @@
  * FAILED_PRECONDITION.  who < GRPC_TEST_WHO_MAX; counted in this process. */
 #define TEST_ORDER "/test.Echo/Order"
 #define GRPC_TEST_WHO_MAX 256
+/* The same, many calls on a stream. */
+#define TEST_MANY_ECHO "/test.Echo/ManyEcho"
+#define TEST_MANY_NEVER "/test.Echo/ManyNever"
+#define TEST_MANY_LATER "/test.Echo/ManyLater"
+#define TEST_MANY_FAIL "/test.Echo/ManyFail"
+#define TEST_MANY_ORDER "/test.Echo/ManyOrder"
+#define TEST_MANY_DIE "/test.Echo/ManyDie"
 #define TEST_SUBMIT "/construct.message_gateway.v1.MessageGateway/SubmitMessage" /* success */
 #define TEST_CHECK "/construct.message_gateway.v1.MessageGateway/HealthCheck"    /* serving */
 

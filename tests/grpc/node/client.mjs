@@ -33,4 +33,15 @@ const many = await Promise.all(
   Array.from({ length: 1000 }, (_, i) => call("/test.Echo/Later", Buffer.from(String(i)))));
 check("1,000 calls in flight",
   many.every((a, i) => a.code === 0 && a.reply.toString() === String(i)), many.find((a) => a.code));
+const answers = await new Promise((resolve) => {
+  const ids = [];
+  const stream = client.makeBidiStreamRequest("/test.Echo/ManyEcho", same, same, new grpc.Metadata());
+  stream.on("data", (bytes) => ids.push(bytes[1]));
+  stream.on("status", (status) => resolve({ code: status.code, ids }));
+  stream.on("error", () => {});
+  for (let i = 1; i <= 100; i++) stream.write(Buffer.from([0x08, i, 0x1a, 1, i]));
+  stream.end();
+});
+check("100 calls on one stream", answers.code === 0 && answers.ids.length === 100
+  && answers.ids.every((id, i) => id === i + 1), answers);
 client.close();

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: MIT */
+/* Many calls on one stream: our client and our server, and each of them with a peer that breaks the
+ * rules or does not know them. */
+#include "io/grpc_client_fixture.h"
+#include "support/grpc_peer.h"
+#include "support/tls_pair.h"
+#include "wire/grpc_many.h"
+
+static const char echo[] = TEST_ECHO, never[] = TEST_NEVER, later[] = TEST_LATER,
+		  fail[] = TEST_FAIL, die[] = TEST_DIE;
+
+static void start_many(const char *method, const char *many_by, struct grpc_client_conf conf)
+{
+	conf.many_of = method;
+	conf.many_by = many_by;
+	start("http://127.0.0.1:%u", conf);
+	await_connection();
+}
+
+static uint64_t calls_of_many(void)
+{
+	struct grpc_server_figures f;
+
+	grpc_server_figures(&f);
+	return f.many;
+}
+
+TestSuite(grpc_many, .init = defaults, .fini = stop, .timeout = 60);
+
+Test(grpc_many, each_call_brings_its_answer)
+{
+	start_many(echo, TEST_MANY_ECHO, (struct grpc_client_conf){ 0 });
+	ask(echo, 1, 20000, 0);
+	expect(GRPC_OK, 1);
+	ask(echo, 2000, 20000, 700);
+	expect(GRPC_OK, 2000);
+	ask(echo, 20, 20000, 3000000);
+	expect(GRPC_OK, 20);
+	cr_assert_eq(calls_of_many(), 2021);
+}
+
+Test(grpc_many, answers_come_as_they_are_known)
+{
+	start_many(later, TEST_MANY_LATER, (struct grpc_client_conf){ .connections = 1 });
+	ask(later, 500, 20000, 10);
+	expect(GRPC_OK, 500);
+	ask(TEST_ECHO, 10, 20000, 10); /* others have streams of their own */
+	expect(GRPC_OK, 10);
+	cr_assert_eq(calls_of_many(), 500);
+}
+
+Test(grpc_many, an_error_of_the_service_comes_with_its_text_and_is_that_calls_alone)
+{
+	start_many(fail, TEST_MANY_FAIL, (struct grpc_client_conf){ 0 });
+	ask(fail, 5, 20000, 5);
+	expect(GRPC_INVALID_ARGUMENT, 5);
+	cr_assert_str_eq(got.message, "gr\xc3\xbc\xc3\x9f 100%");
+	cr_assert_eq(calls_of_many(), 5);
+}
+
+Test(grpc_many, more_calls_than_may_be_there_wait_for_their_turn)
+{
+	server.settings.max_streams = 10;
+	start_many(echo, TEST_MANY_ECHO, (struct grpc_client_conf){ .connections = 1 });
+	ask(echo, 3000, 20000, 100);
+	expect(GRPC_OK, 3000);
+	cr_assert_eq(calls_of_many(), 3000);
+}
+
+Test(grpc_many, a_call_ends_at_its_deadline_and_its_late_answer_is_dropped)
+{
+	start_many(later, TEST_MANY_LATER, (struct grpc_client_conf){ .connections = 1 });
+	ask(later, 50, 100, 10);
+	expect(GRPC_DEADLINE_EXCEEDED, 50);
+	ask(later, 50, 20000, 10); /* in the same memory as those before */
+	expect(GRPC_OK, 50);
+	cr_assert_eq(calls_of_many(), 100);
+}
+
+Test(grpc_many, what_never_has_an_answer_does_not_hold_up_others)
+{
+	server.settings.max_streams = 10;
+	start_many(never, TEST_MANY_NEVER, (struct grpc_client_conf){ .connections = 1 });
+	ask(never, 10, 300, 10);
+	expect(GRPC_DEADLINE_EXCEEDED, 10);
+	ask(never, 3, 300, 10); /* the server knows nothing of those deadlines */
+	expect(GRPC_RESOURCE_EXHAUSTED, 3);
+}
+
+Test(grpc_many, a_server_that_does_not_offer_it_gets_calls_apart)
+{
+	start_many(echo, "/test.Echo/ManyNone", (struct grpc_client_conf){ 0 });
+	ask(echo, 100, 20000, 10);
+	expect(GRPC_OK, 100);
+	cr_assert_eq(calls_of_many(), 0);
+}
+
+Test(grpc_many, calls_under_way_end_when_the_server_drains)
+{
+	struct grpc_server_figures f;
+
+	start_many(later, TEST_MANY_LATER, (struct grpc_client_conf){ 0 });
+	grpc_server_figures(&f);
+	f.calls += 200;
+	ask(later, 200, 20000, 10);
+	cr_assert(server_comes_to(&f), "all are there before it drains");
+	grpc_test_drain(&server);
+	expect(GRPC_OK, 200);
+	cr_assert(server_comes_to(&(struct grpc_server_figures){ .open = 0 }),
+	          "a stream without calls keeps no connection open");
+	ask(later, 1, 20000, 10);
+	expect(GRPC_UNAVAILABLE, 1);
+}
+
+Test(grpc_many, a_connection_without_calls_is_idle_whatever_stream_it_has)
+{
+	server.settings.idle_secs = 1;
+	start_many(echo, TEST_MANY_ECHO, (struct grpc_client_conf){ .connections = 1 });
+	usleep(2500000);
+	{
+		struct grpc_server_figures f;
+
+		grpc_server_figures(&f);
+		cr_assert_geq(f.closed, 1);
+	}
+	await_connection();
+	ask(echo, 10, 20000, 10);
+	expect(GRPC_OK, 10);
+}
+
+Test(grpc_many, the_calls_of_a_service_that_ended_are_unavailable)
+{
+	start_many(die, TEST_MANY_DIE, (struct grpc_client_conf){ 0 });
+	ask(die, 10, 20000, 10);
+	expect(GRPC_UNAVAILABLE, 10);
+}
+
+Test(grpc_many, a_connection_that_dies_makes_its_calls_unavailable)
+{
+	struct false_server s = { .greets = true };
+	pthread_t thread;
+	char text[100];
+
+	listen_falsely(&s);
+	pthread_create(&thread, NULL, serve_falsely, &s);
+	snprintf(text, sizeof(text), "http://127.0.0.1:%u", s.port);
+	start(text, (struct grpc_client_conf){
+			    .connections = 1, .many_of = echo, .many_by = TEST_MANY_ECHO });
+	ask(echo, 5, 20000, 100);
+	expect(GRPC_UNAVAILABLE, 5);
+	end_falsely(&s, thread);
+}
+
+Test(grpc_many, works_over_tls)
+{
+	struct tls_pair pair;
+
+	tls_pair_make(&pair, "localhost");
+	server.settings.tls_cert_file = pair.cert_file;
+	server.settings.tls_key_file = pair.key_file;
+	start("https://localhost:%u", (struct grpc_client_conf){ .ca_file = pair.cert_file,
+	                                                         .many_of = echo,
+	                                                         .many_by = TEST_MANY_ECHO });
+	await_connection();
+	ask(echo, 200, 20000, 20000);
+	expect(GRPC_OK, 200);
+	cr_assert_eq(calls_of_many(), 200);
+	tls_pair_remove(&pair);
+}
+
+/* ---- a false server, on a blocking socket, frame by frame ---- */
+
+struct wire_server {
+	struct false_server s;
+	int fd;
+	uint8_t frame[16384 + 9];
+};
+
+static void read_all(int fd, uint8_t *to, size_t len)
+{
+	for (size_t at = 0; at < len;) {
+		const ssize_t n = recv(fd, to + at, len - at, 0);
+
+		cr_assert(n > 0, "the client is gone");
+		at += (size_t)n;
+	}
+}
+
+/* The next frame of that type; returns its payload's length. */
+static size_t await_frame(struct wire_server *w, uint8_t type)
+{
+	for (;;) {
+		size_t len;
+
+		read_all(w->fd, w->frame, 9);
+		len = (size_t)w->frame[0] << 16 | (size_t)w->frame[1] << 8 | w->frame[2];
+		cr_assert(len <= 16384);
+		read_all(w->fd, w->frame + 9, len);
+		if (w->frame[3] == type)
+			return len;
+	}
+}
+
+static void send_frame(struct wire_server *w, uint8_t type, uint8_t flags, uint8_t id,
+                       const void *payload, size_t len)
+{
+	const uint8_t head[9] = {
+		0, (uint8_t)(len >> 8), (uint8_t)len, type, flags, 0, 0, 0, id
+	};
+
+	cr_assert_eq(send(w->fd, head, 9, MSG_NOSIGNAL), 9);
+	cr_assert_eq(send(w->fd, payload, len, MSG_NOSIGNAL), (ssize_t)len);
+}
+
+/* Greets, and has read the client's preface and its request for the stream. */
+static void accept_wire(struct wire_server *w)
+{
+	uint8_t preface[24];
+	char text[100];
+
+	listen_falsely(&w->s);
+	snprintf(text, sizeof(text), "http://127.0.0.1:%u", w->s.port);
+	start(text, (struct grpc_client_conf){
+			    .connections = 1, .many_of = echo, .many_by = TEST_MANY_ECHO });
+	w->fd = accept(w->s.fd, NULL, NULL);
+	read_all(w->fd, preface, sizeof(preface));
+	send_frame(w, H2_SETTINGS, 0, 0, "", 0);
+	await_frame(w, H2_HEADERS);
+	cr_assert_eq(w->frame[8], 1);
+}
+
+/* :status 200 (indexed), content-type application/grpc (literal, name 31 of the static table) */
+static const char yes_head[] = "\x88\x0f\x10\x10"
+			       "application/grpc";
+
+static void close_wire(struct wire_server *w)
+{
+	close(w->fd);
+	close(w->s.fd);
+}
+
+Test(grpc_many, without_a_word_of_the_server_calls_go_apart)
+{
+	struct wire_server w = { 0 };
+
+	accept_wire(&w);
+	ask(echo, 1, 20000, 3);
+	await_frame(&w, H2_RST_STREAM); /* after 2 s */
+	await_frame(&w, H2_HEADERS);
+	cr_assert_eq(w.frame[8], 3, "a stream of its own");
+	close_wire(&w);
+	expect(GRPC_UNAVAILABLE, 1);
+}
+
+/* The answer's bytes one by one, with a field that nobody knows; answers to calls that nobody made. */
+Test(grpc_many, an_answer_may_come_in_pieces_and_strange_ones_are_passed_over)
+{
+	static const char strange[] = "\0\0\0\0\6\x08\xff\xff\xff\xff\x0f";
+	static const char unknown[] = "\xa8\x06\x07"; /* field 101 */
+	struct wire_server w = { 0 };
+	uint8_t answer[100];
+	struct grpc_many_request r;
+	size_t len;
+
+	accept_wire(&w);
+	send_frame(&w, H2_HEADERS, H2_END_HEADERS, 1, yes_head, sizeof(yes_head) - 1);
+	ask(echo, 1, 20000, 3);
+	len = await_frame(&w, H2_DATA);
+	cr_assert(grpc_many_read_request(wire_slice(w.frame + 14, len - 5), &r));
+	cr_assert(wire_slice_is(r.request, "qqq"));
+	cr_assert(r.timeout_ms > 10000 && r.timeout_ms <= 20000);
+	len = grpc_many_answer(
+		answer + 5, 90,
+		&(struct grpc_many_answer){ .id = r.id, .response = wire_text("qqq") });
+	memcpy(answer + 5 + len, unknown, 3);
+	grpc_prefix_write(answer, (uint32_t)len + 3);
+	send_frame(&w, H2_DATA, 0, 1, strange, sizeof(strange) - 1);
+	for (size_t at = 0; at < 5 + len + 3; at++)
+		send_frame(&w, H2_DATA, 0, 1, answer + at, 1);
+	expect(GRPC_OK, 1);
+	ask(echo, 1, 20000, 3);
+	await_frame(&w, H2_DATA);
+	send_frame(&w, H2_DATA, 0, 1, answer, 5 + len + 3); /* once more: that call has ended */
+	send_frame(&w, H2_DATA, 0, 1, "\0\0\0\0\2\x08\x80", 7); /* no message */
+	expect(GRPC_UNAVAILABLE, 1);
+	close_wire(&w);
+}
+
+Test(grpc_many, the_end_of_the_stream_is_the_end_of_its_calls)
+{
+	struct wire_server w = { 0 };
+
+	accept_wire(&w);
+	send_frame(&w, H2_HEADERS, H2_END_HEADERS, 1, yes_head, sizeof(yes_head) - 1);
+	ask(echo, 3, 20000, 3);
+	await_frame(&w, H2_DATA);
+	send_frame(&w, H2_RST_STREAM, 0, 1, "\0\0\0\x02", 4);
+	expect(GRPC_UNAVAILABLE, 3);
+	close_wire(&w);
+}
+
+/* ---- false clients ---- */
+
+static struct grpc_peer peer;
+
+static void open_many(const char *path)
+{
+	start("http://127.0.0.1:%u", (struct grpc_client_conf){ 0 });
+	grpc_peer_open(&peer, server.port);
+	grpc_peer_headers(&peer, 1, H2_END_HEADERS, path, "application/grpc", NULL);
+}
+
+static size_t request(uint8_t *out, uint64_t id, uint64_t timeout_ms, const char *text)
+{
+	const size_t head = grpc_many_head(out, id, timeout_ms, strlen(text));
+
+	memcpy(out + head, text, strlen(text));
+	return head + strlen(text);
+}
+
+static void send_request(uint64_t id, const char *text)
+{
+	uint8_t out[200];
+	const size_t len = request(out, id, 0, text);
+
+	grpc_peer_frame(&peer, H2_DATA, 0, 1, out, len);
+}
+
+/* The first answer of the next frame; its bytes stay there. */
+static struct grpc_many_answer next_answer(void)
+{
+	struct grpc_many_answer a;
+	struct wire_slice message;
+
+	do
+		cr_assert(grpc_peer_next(&peer));
+	while (peer.frame.type != H2_DATA);
+	cr_assert(grpc_whole_message(wire_slice(peer.frame.payload, peer.frame.len), &message));
+	cr_assert(grpc_many_read_answer(message, &a));
+	return a;
+}
+
+Test(grpc_many, the_headers_come_before_there_is_a_call)
+{
+	open_many(TEST_MANY_ECHO);
+	do
+		cr_assert(grpc_peer_next(&peer));
+	while (peer.frame.type != H2_HEADERS);
+	cr_assert_not(peer.frame.flags & H2_END_STREAM);
+	grpc_peer_close(&peer);
+}
+
+Test(grpc_many, takes_a_request_in_frames_of_one_byte_and_many_in_one_frame)
+{
+	struct grpc_many_answer a;
+	uint8_t out[600];
+	size_t len;
+
+	open_many(TEST_MANY_ECHO);
+	len = request(out, 7, 5000, "hello");
+	for (size_t i = 0; i < len; i++)
+		grpc_peer_frame(&peer, H2_DATA, 0, 1, out + i, 1);
+	a = next_answer();
+	cr_assert_eq(a.id, 7);
+	cr_assert_eq(a.status, GRPC_OK);
+	cr_assert(wire_slice_is(a.response, "hello"));
+	len = request(out, 8, 0, "one");
+	len += request(out + len, UINT64_MAX, 0, "two");
+	len += request(out + len, 9, 0, "three");
+	grpc_peer_frame(&peer, H2_DATA, 0, 1, out, len - 2); /* the last one is cut */
+	grpc_peer_frame(&peer, H2_DATA, H2_END_STREAM, 1, out + len - 2, 2);
+	{
+		struct grpc_answer all;
+
+		grpc_peer_answer(&peer, 1, &all);
+		cr_assert_eq(all.status, GRPC_OK, "the stream ends with the last answer");
+		cr_assert_eq(all.body_len, 3 * (5 + 2 + 2) + 9 + 3 + 3 + 5);
+		free(all.body);
+	}
+	grpc_peer_close(&peer);
+}
+
+Test(grpc_many, without_a_request_in_it_or_over_the_limit_a_call_is_refused_alone)
+{
+	struct grpc_many_answer a;
+
+	server.settings.max_streams = 2;
+	open_many(TEST_MANY_LATER);
+	grpc_peer_frame(&peer, H2_DATA, 0, 1, "\0\0\0\0\2\x08\x05", 7);
+	a = next_answer();
+	cr_assert_eq(a.id, 5);
+	cr_assert_eq(a.status, GRPC_INVALID_ARGUMENT);
+	cr_assert_gt(a.message.len, 0);
+	send_request(1, "a");
+	send_request(2, "b");
+	send_request(3, "c");
+	a = next_answer();
+	cr_assert_eq(a.id, 3);
+	cr_assert_eq(a.status, GRPC_RESOURCE_EXHAUSTED);
+	cr_assert_eq(next_answer().status, GRPC_OK);
+	grpc_peer_close(&peer);
+}
+
+Test(grpc_many, what_is_no_message_ends_the_stream)
+{
+	open_many(TEST_MANY_ECHO);
+	grpc_peer_frame(&peer, H2_DATA, 0, 1, "\0\0\0\0\1\x08", 6);
+	grpc_peer_expect(&peer, 1, GRPC_INVALID_ARGUMENT);
+	grpc_peer_headers(&peer, 3, H2_END_HEADERS, TEST_MANY_ECHO, "application/grpc", NULL);
+	grpc_peer_frame(&peer, H2_DATA, 0, 3, "\1\0\0\0\1\x08", 6);
+	grpc_peer_expect(&peer, 3, GRPC_UNIMPLEMENTED);
+	grpc_peer_headers(&peer, 5, H2_END_HEADERS, TEST_MANY_ECHO, "application/grpc", NULL);
+	grpc_peer_frame(&peer, H2_DATA, 0, 5, "\0\0\x40\0\x21", 5); /* 4 MiB and 33 */
+	grpc_peer_expect(&peer, 5, GRPC_RESOURCE_EXHAUSTED);
+	grpc_peer_headers(&peer, 7, H2_END_HEADERS, TEST_MANY_ECHO, "application/grpc", NULL);
+	grpc_peer_frame(&peer, H2_DATA, H2_END_STREAM, 7, "\0\0\0\0\2\x08", 6);
+	grpc_peer_expect(&peer, 7, GRPC_INTERNAL);
+	grpc_peer_close(&peer);
+}
+
+Test(grpc_many, late_replies_of_a_stream_that_was_reset_are_dropped)
+{
+	open_many(TEST_MANY_LATER);
+	for (uint64_t i = 0; i < 100; i++)
+		send_request(i, "x");
+	grpc_peer_frame(&peer, H2_RST_STREAM, 0, 1, "\0\0\0\x08", 4);
+	grpc_peer_headers(&peer, 3, H2_END_HEADERS, TEST_MANY_LATER, "application/grpc", NULL);
+	{
+		uint8_t out[100];
+		const size_t len = request(out, 77, 0, "y");
+
+		grpc_peer_frame(&peer, H2_DATA, H2_END_STREAM, 3, out, len);
+	}
+	cr_assert_eq(next_answer().id, 77); /* in the same memory */
+	grpc_peer_close(&peer);
+}
+
+/* A peer that asks and does not read has no more than twice the calls it may have; or its window is over. */
+static bool is_refused(const struct grpc_server_figures *f)
+{
+	return f->errors > 0;
+}
+
+Test(grpc_many, who_asks_and_does_not_read_is_ended)
+{
+	const uint8_t no_window[6] = { 0, 4, 0, 0, 0, 0 }; /* INITIAL_WINDOW_SIZE 0 */
+
+	server.settings.max_streams = 4;
+	open_many(TEST_MANY_ECHO);
+	grpc_peer_frame(&peer, H2_SETTINGS, 0, 0, no_window, sizeof(no_window));
+	for (uint64_t i = 0; i < 40; i++) {
+		send_request(i, "x");
+		usleep(5000);
+	}
+	cr_assert(grpc_peer_wait(is_refused));
+	grpc_peer_close(&peer);
+}
