@@ -435,6 +435,16 @@ Test(grpc_many, late_replies_of_a_stream_that_was_reset_are_dropped)
 	grpc_peer_close(&peer);
 }
 
+Test(grpc_many, a_stream_that_is_held_open_ends_when_the_server_drains)
+{
+	open_many(TEST_MANY_LATER);
+	send_request(1, "x");
+	cr_assert_eq(next_answer().id, 1);
+	grpc_test_drain(&server);
+	grpc_peer_expect(&peer, 1, GRPC_OK);
+	grpc_peer_close(&peer);
+}
+
 /* A peer that asks and does not read has no more than twice the calls it may have; or its window is over. */
 static bool is_refused(const struct grpc_server_figures *f)
 {
