@@ -7,6 +7,7 @@
 #include "actors/hub.h"
 #include "io/inbox.h"
 #include "wire/record.h"
+#include "wire/server_frame.h"
 
 #define READ_BYTES 65536
 #define READ_TIMEOUT_MS 10000
@@ -234,6 +235,29 @@ static enum cursor_turn turn_of_message(struct cursor *cur, uint64_t id)
 	return TURN_NOW;
 }
 
+/* An entry has as many as its frames' length says (stack_receipts.h). */
+static void send_receipts(struct cx_ctx *ctx, struct connection *c, uint64_t id,
+                          struct cx_buf *buf, uint32_t offset, uint32_t len)
+{
+	struct cursor *cur = &c->cursor;
+	const uint32_t before = cur->unconfirmed;
+
+	for (uint32_t n; len > 0; offset += n, len -= n) {
+		enum cx_err err;
+
+		n = len < SERVER_FRAME_DELIVERED_LEN ? len : SERVER_FRAME_DELIVERED_LEN;
+		err = ws_send(ctx, c->ws, buf, offset, n, WS_INBOX);
+		(void)err; /* the socket is gone: WS_CLOSED is on its way */
+		cur->unconfirmed++;
+	}
+	if (id > cur->receipt)
+		cur->receipt = id;
+	if (cur->unconfirmed >= CONFIRM_EVERY || cx_now_ms(ctx) - c->pinged_ms >= CONFIRM_MS)
+		cursor_confirm(ctx, c); /* the ping goes out behind them, in the same write */
+	else if (before == 0)
+		connection_tick_in(ctx, c, CONFIRM_MS);
+}
+
 static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, uint8_t kind,
                        struct cx_buf *buf, uint32_t offset, uint32_t len)
 {
@@ -249,18 +273,13 @@ static void send_entry(struct cx_ctx *ctx, struct connection *c, uint64_t id, ui
 		connection_close(ctx, c, 1011, "data was lost, reconnect");
 	if (turn != TURN_NOW)
 		return;
+	cur->window -= len;
+	if (kind == RECORD_RECEIPT) {
+		send_receipts(ctx, c, id, buf, offset, len);
+		return;
+	}
 	err = ws_send(ctx, c->ws, buf, offset, len, WS_INBOX);
 	(void)err; /* the socket is gone: WS_CLOSED is on its way */
-	cur->window -= len;
-	if (kind != RECORD_RECEIPT)
-		return;
-	if (id > cur->receipt)
-		cur->receipt = id;
-	cur->unconfirmed++;
-	if (cur->unconfirmed >= CONFIRM_EVERY || cx_now_ms(ctx) - c->pinged_ms >= CONFIRM_MS)
-		cursor_confirm(ctx, c); /* the ping goes out behind it, in the same write */
-	else if (cur->unconfirmed == 1)
-		connection_tick_in(ctx, c, CONFIRM_MS);
 }
 
 /* inv. 4 */

@@ -206,7 +206,7 @@ static const struct field receipt_fields[] = {
 	FIELD(struct stack_receipts_figures, senderless, "receipts_senderless_total", "counter",
 	      "Delivery events whose sender is not known."),
 	FIELD(struct stack_receipts_figures, dropped, "receipts_dropped_total", "counter",
-	      "Receipts that made room for younger ones."),
+	      "Entries of receipts that made room for younger ones."),
 	FIELD(struct stack_receipts_figures, failures, "receipts_failures_total", "counter",
 	      "Batches that failed and are tried again."),
 };

@@ -13,7 +13,8 @@
  * one that cannot be read is done once it is a dead letter.  A repetition brings the receipt again,
  * which clients take; when Redis was away or emptied, what was done
  * in the seconds before is done again.  The receipts of all senders of up to 256 records go in one call of one script
- * (decision 0006, section 3). */
+ * (decision 0006, section 3); those of one sender are one entry of his inbox, the frames one after the other
+ * (each has SERVER_FRAME_DELIVERED_LEN bytes), up to STACK_RECEIPTS_ENTRY. */
 #ifndef IO_STACK_RECEIPTS_H
 #define IO_STACK_RECEIPTS_H
 
@@ -24,8 +25,9 @@
 #include "io/redis.h"
 #include "io/stack_partition.h"
 
-/* Of one user; then the oldest go, a sixteenth at a time.  Looked at each 156 receipts of a worker. */
+/* Entries of one user; then the oldest go, a sixteenth at a time.  Looked at each 156 of a worker. */
 #define STACK_RECEIPTS_MAX 10000
+#define STACK_RECEIPTS_ENTRY 16 /* receipts in one entry, at most */
 
 struct stack_receipts_conf {
 	const struct stack_settings *settings; /* key is not NULL */
@@ -44,7 +46,7 @@ struct stack_receipts_figures { /* of all workers; uint64_t only */
 	uint64_t expired;    /* events older than their time */
 	uint64_t senderless; /* of older producers, the sender is not known any more */
 	uint64_t gone;       /* the sender's account was deleted */
-	uint64_t dropped;    /* oldest receipts that gave room to younger ones */
+	uint64_t dropped;    /* oldest entries that gave room to younger ones */
 	uint64_t dead_letters;
 	uint64_t batches, failures; /* done, and tries that failed */
 	uint64_t pushes;

@@ -17,20 +17,22 @@
 #define ROUTES_LIFE_MS 60000
 #define TTL_MARGIN_MS (INT64_C(2) * 86400000) /* the key lives longer than what is in it */
 #define TTL_EACH_MS (UINT64_C(86400000))      /* it is set that often by this worker */
-#define ENTRY_LEN (INBOX_ENTRY_HEAD_LEN + SERVER_FRAME_DELIVERED_LEN)
+#define ENTRY_LEN (INBOX_ENTRY_HEAD_LEN + SERVER_FRAME_DELIVERED_LEN) /* of one receipt */
+#define FRAMES_LEN (STACK_RECEIPTS_ENTRY * SERVER_FRAME_DELIVERED_LEN)
 #define KEYS_MAX (5 * RCPT_JOB_MAX)
 #define NUMBERS_MAX (6 + 3 * RCPT_JOB_MAX)
 #define ARGS_MAX (NUMBERS_MAX + 2 * RCPT_JOB_MAX)
 
 /* What a call is made up in; used again. */
 struct rcpt_call {
-	uint32_t key_count, arg_count, number_count, entry_count;
+	uint32_t key_count, arg_count, number_count;
 	uint32_t inboxes, lookups, ttls, checks;
 	struct redis_arg argv[KEYS_MAX + ARGS_MAX]; /* keys, then args */
 	struct redis_arg args[ARGS_MAX];
 	char keys[KEYS_MAX][STACK_KEY_MAX];
 	char numbers[NUMBERS_MAX][24];
-	uint8_t entries[RCPT_JOB_MAX][ENTRY_LEN];
+	uint32_t bytes_len; /* of entries */
+	uint8_t bytes[RCPT_JOB_MAX * ENTRY_LEN];
 };
 
 void rcpt_append_start(struct stack_receipts *s)
@@ -65,20 +67,25 @@ static size_t count_key(char out[STACK_KEY_MAX], const char *prefix, const struc
 	                        id);
 }
 
-static size_t write_entry(uint8_t out[ENTRY_LEN], const struct rcpt_receipt *r, int64_t wall_ms)
-{
-	uint8_t frame[SERVER_FRAME_DELIVERED_LEN];
-	const struct inbox_entry e = {
-		.kind = RECORD_RECEIPT,
-		.wall_ms = wall_ms,
-		.key = r->message,
-		.key_case = r->message_case,
-		.partition = INBOX_ENTRY_NO_PARTITION,
-		.frame = wire_slice(frame, server_frame_ack(frame, sizeof(frame), &r->message,
-		                                            r->message_case, ACK_DELIVERED)),
-	};
+/* ---- entries: up to STACK_RECEIPTS_ENTRY receipts each ---- */
 
-	return inbox_entry_write(out, ENTRY_LEN, &e);
+static uint32_t entries_of(const struct rcpt_group *group)
+{
+	return (group->count + STACK_RECEIPTS_ENTRY - 1u) / STACK_RECEIPTS_ENTRY;
+}
+
+/* The frames of the next entry; *i is the first receipt behind it then.  Returns their length. */
+static size_t write_frames(uint8_t out[FRAMES_LEN], const struct rcpt_job *job, uint16_t *i)
+{
+	size_t len = 0;
+
+	for (; *i != RCPT_NONE && len < FRAMES_LEN; *i = job->receipts[*i].next) {
+		const struct rcpt_receipt *const r = &job->receipts[*i];
+
+		len += server_frame_ack(out + len, FRAMES_LEN - len, &r->message,
+		                        r->message_case, ACK_DELIVERED);
+	}
+	return len;
 }
 
 /* ---- the call ---- */
@@ -109,13 +116,11 @@ static void plan(struct stack_receipts *s, struct rcpt_call *c, struct rcpt_grou
                  uint64_t now_ms)
 {
 	const struct stack_user *const u = stack_users_get(&s->users, &group->sender);
-	const uint32_t left = u->until_check;
+	const uint32_t left = u->until_check, n = entries_of(group);
 
 	group->has_lookup = stack_routes_cache_find(&s->routes, &group->sender, now_ms) == NULL;
 	group->has_ttl = now_ms >= u->ttl_until_ms;
-	group->unchecked = u->last_id == 0        ? group->count
-	                   : left <= group->count ? RCPT_CHECK_EACH - left + group->count
-	                                          : 0;
+	group->unchecked = u->last_id == 0 ? n : left <= n ? RCPT_CHECK_EACH - left + n : 0;
 	c->lookups += group->has_lookup;
 	c->ttls += group->has_ttl;
 	c->checks += group->unchecked > 0;
@@ -154,6 +159,29 @@ static void add_hint(struct stack_receipts *s, struct rcpt_call *c, const struct
 		add_arg(c, "", 0);
 }
 
+static void add_entries(struct rcpt_call *c, const struct rcpt_job *job,
+                        const struct rcpt_group *group, int64_t wall_ms)
+{
+	uint8_t frames[FRAMES_LEN];
+
+	for (uint16_t i = group->first; i != RCPT_NONE;) {
+		const struct rcpt_receipt *const first = &job->receipts[i];
+		const struct inbox_entry e = {
+			.kind = RECORD_RECEIPT,
+			.wall_ms = wall_ms,
+			.key = first->message,
+			.key_case = first->message_case,
+			.partition = INBOX_ENTRY_NO_PARTITION,
+			.frame = wire_slice(frames, write_frames(frames, job, &i)),
+		};
+		uint8_t *const to = c->bytes + c->bytes_len;
+		const size_t len = inbox_entry_write(to, sizeof(c->bytes) - c->bytes_len, &e);
+
+		c->bytes_len += (uint32_t)len;
+		add_arg(c, to, len);
+	}
+}
+
 static void add_args(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_call *c,
                      const struct rcpt_job *job)
 {
@@ -172,13 +200,8 @@ static void add_args(struct cx_ctx *ctx, struct stack_receipts *s, struct rcpt_c
 		if (g->state != RCPT_ASKED)
 			continue;
 		add_hint(s, c, &g->sender);
-		add_number(c, g->count);
-		for (uint16_t i = g->first; i != RCPT_NONE; i = job->receipts[i].next) {
-			uint8_t *const entry = c->entries[c->entry_count++];
-
-			add_arg(c, entry,
-			        write_entry(entry, &job->receipts[i], cx_wall_ms(ctx)));
-		}
+		add_number(c, entries_of(g));
+		add_entries(c, job, g, cx_wall_ms(ctx));
 	}
 }
 
@@ -188,7 +211,7 @@ enum cx_err rcpt_append(struct cx_ctx *ctx, struct stack_receipts *s, struct rcp
 	struct rcpt_call *const c = s->call;
 	enum cx_err err;
 
-	c->key_count = c->arg_count = c->number_count = c->entry_count = 0;
+	c->key_count = c->arg_count = c->number_count = c->bytes_len = 0;
 	c->inboxes = c->lookups = c->ttls = c->checks = 0;
 	for (uint16_t i = 0; i < job->group_count; i++) {
 		struct rcpt_group *const g = &job->groups[i];
@@ -220,22 +243,21 @@ static void push_all(struct cx_ctx *ctx, struct stack_receipts *s, const struct 
 	/* The place before is the entry before, unless it is of another ms. */
 	uint64_t before = inbox_id_seq(id) > 0 ? id - 1 : UINT64_MAX;
 
-	for (uint16_t i = group->first; i != RCPT_NONE; i = job->receipts[i].next) {
-		const struct rcpt_receipt *const r = &job->receipts[i];
-		uint8_t frame[SERVER_FRAME_DELIVERED_LEN];
-		const size_t len = server_frame_ack(frame, sizeof(frame), &r->message,
-		                                    r->message_case, ACK_DELIVERED);
+	for (uint16_t i = group->first; i != RCPT_NONE;) {
+		const struct rcpt_receipt *const first = &job->receipts[i];
 		const struct record head = {
 			.kind = RECORD_RECEIPT,
 			.id = id,
 			.ref = before,
 			.wall_ms = cx_wall_ms(ctx),
 			.owner = group->sender,
-			.key = r->message,
-			.key_case = r->message_case,
+			.key = first->message,
+			.key_case = first->message_case,
 		};
+		uint8_t frames[FRAMES_LEN];
+		const size_t len = write_frames(frames, job, &i);
 
-		stack_push_add(&s->push, routes, &head, wire_slice(frame, len));
+		stack_push_add(&s->push, routes, &head, wire_slice(frames, len));
 		before = id++;
 	}
 	rcpt_count(&s->figures->pushes, group->count);
@@ -245,15 +267,16 @@ static void remember(struct stack_receipts *s, const struct rcpt_group *group, u
                      uint64_t now_ms)
 {
 	struct stack_user *const u = stack_users_get(&s->users, &group->sender);
+	const uint32_t n = entries_of(group);
 
-	u->last_id = id + group->count - 1;
+	u->last_id = id + n - 1;
 	u->appended_ms = now_ms;
 	if (group->has_ttl)
 		u->ttl_until_ms = now_ms + TTL_EACH_MS;
 	if (group->unchecked > 0)
 		u->until_check = RCPT_CHECK_EACH;
 	else
-		u->until_check -= u->until_check > group->count ? group->count : u->until_check;
+		u->until_check -= u->until_check > n ? n : u->until_check;
 }
 
 /* What the script says of one inbox.  Returns false: it did not work. */

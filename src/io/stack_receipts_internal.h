@@ -17,7 +17,7 @@
 #define RCPT_JOB_MAX 256 /* records */
 #define RCPT_BUCKETS 1024
 #define RCPT_CHECK_EACH \
-	(STACK_RECEIPTS_MAX / 64) /* receipts of a user, then his bound is looked at */
+	(STACK_RECEIPTS_MAX / 64) /* entries of a user, then his bound is looked at */
 #define RCPT_NONE UINT16_MAX
 
 /* One event that leads to a receipt. */
@@ -41,7 +41,7 @@ struct rcpt_group { /* receipts of one sender */
 	enum rcpt_state state;
 	/* of the call under way: */
 	bool has_lookup, has_ttl; /* his route is asked for, his inbox gets its TTL */
-	uint32_t unchecked; /* receipts since his bound was looked at; 0: not looked at now */
+	uint32_t unchecked; /* entries since his bound was looked at; 0: not looked at now */
 };
 
 struct rcpt_letter { /* a record that cannot be read */

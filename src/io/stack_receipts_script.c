@@ -9,7 +9,7 @@
  *    again, under ids that must still be free behind the last one.  So a stream that is not there begins
  *    at 0-1, below all messages, and `XADD ms-*` that gets the first place of its ms found a stream that has
  *    lost that message: the entry is taken back, and the last id with it.
- * 3. The count of receipts is kept only while an inbox has more entries than the bound; it is an upper
+ * 3. The count of receipts (of their entries) is kept only while an inbox has more entries than the bound; it is an upper
  *    one (what is confirmed is not taken off) until the next counting, which happens after a sixteenth
  *    of the receipts were added at the earliest, unless the key has lapsed.
  * 4. What is wrong with one sender's inbox is said in his place of the answer and stops no other. */

@@ -216,19 +216,24 @@ static void entries_fail(void)
 	       .failed = 1);
 }
 
-static void push(enum record_kind kind, uint64_t id, uint64_t prev)
+static void push_bytes(enum record_kind kind, uint64_t id, uint64_t prev, uint32_t len)
 {
-	struct cx_buf *buf = cx_buf_new(record_size(4));
+	struct cx_buf *buf = cx_buf_new(record_size(len));
 
 	memset(cx_buf_data(buf), 'x', cx_buf_len(buf));
 	TELL(fake_hub, conn, HUB_PUSH, struct hub_push, buf,
 	     .item = { .owner = uuid_of(1),
 	               .id = id,
 	               .prev = prev,
-	               .len = 4,
+	               .len = len,
 	               .kind = kind,
 	               .fresh = 1 });
 	cx_buf_unref(buf);
+}
+
+static void push(enum record_kind kind, uint64_t id, uint64_t prev)
+{
+	push_bytes(kind, id, prev, 4);
 }
 
 static void push_entry(uint64_t id, uint64_t prev)
@@ -539,6 +544,44 @@ Test(connection, more_pushes_during_a_read_than_are_held_are_read)
 	reads_up_to(65);
 	cr_assert_eq(count_got(ws, WS_SEND), 0);
 	cr_assert_eq(count_got(fake_inbox, INBOX_READ), 0);
+}
+
+/* The frames of one entry, one after the other, each a message of its own for the client. */
+static void expect_receipts(uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct ws_send_msg *m = GOT(struct ws_send_msg, take(ws, WS_SEND));
+
+		cr_assert_eq(m->offset, sizeof(struct record) + i * SERVER_FRAME_DELIVERED_LEN);
+		cr_assert_eq(m->len, SERVER_FRAME_DELIVERED_LEN);
+	}
+	cr_assert_eq(count_got(ws, WS_SEND), 0);
+}
+
+Test(connection, the_receipts_of_one_entry_are_messages_of_their_own_and_confirmed_together)
+{
+	const struct ws_control_msg *ping;
+
+	log_in();
+	reads_up_to(10);
+	skip_ms(200);
+	while (count_got(ws, WS_CONTROL) > 0)
+		take(ws, WS_CONTROL);
+	push_bytes(RECORD_RECEIPT, 11, 10, 3 * SERVER_FRAME_DELIVERED_LEN);
+	expect_receipts(3);
+	ping = GOT(struct ws_control_msg, take(ws, WS_CONTROL));
+	for (uint64_t id = 12; id < 16; id++) { /* 64, and one */
+		push_bytes(RECORD_RECEIPT, id, id - 1, 16 * SERVER_FRAME_DELIVERED_LEN);
+		expect_receipts(16);
+	}
+	push_bytes(RECORD_RECEIPT, 16, 15, SERVER_FRAME_DELIVERED_LEN);
+	expect_receipts(1);
+	cr_assert_eq(count_got(ws, WS_CONTROL), 0, "one ping at a time");
+	TELL(ws, conn, WS_PONG, struct ws_pong_in, NULL, .number = ping->number);
+	cr_assert_eq(GOT(struct hub_confirm_msg, take(fake_hub, HUB_CONFIRM))->upto, 11);
+	ping = GOT(struct ws_control_msg, take(ws, WS_CONTROL));
+	TELL(ws, conn, WS_PONG, struct ws_pong_in, NULL, .number = ping->number);
+	cr_assert_eq(GOT(struct hub_confirm_msg, take(fake_hub, HUB_CONFIRM))->upto, 16);
 }
 
 /* ---- ticks ---- */

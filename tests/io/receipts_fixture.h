@@ -251,13 +251,28 @@ struct raw_ask {
 	struct raw_entry {
 		uint64_t id;
 		struct inbox_entry entry;
-		struct server_frame frame;
-		uint8_t bytes[512];
+		struct server_frame frames[STACK_RECEIPTS_ENTRY];
+		unsigned frame_count;
+		uint8_t bytes[2048];
 	} entries[64];
 	volatile bool is_done;
 };
 
 static struct raw_ask raw;
+
+static inline void read_frames(struct raw_entry *e)
+{
+	struct wire_slice all = e->entry.frame;
+
+	for (e->frame_count = 0; all.len > 0; e->frame_count++) {
+		cx_assert(all.len >= SERVER_FRAME_DELIVERED_LEN &&
+		          e->frame_count < STACK_RECEIPTS_ENTRY &&
+		          server_frame_decode(all.at, SERVER_FRAME_DELIVERED_LEN,
+		                              &e->frames[e->frame_count]));
+		all.at += SERVER_FRAME_DELIVERED_LEN;
+		all.len -= SERVER_FRAME_DELIVERED_LEN;
+	}
+}
 
 static inline enum cx_err raw_start(struct cx_ctx *ctx, void *state, const void *arg)
 {
@@ -291,8 +306,7 @@ static inline void raw_reply(struct cx_ctx *ctx, void *state, const struct cx_ms
 		cx_assert(redis_walk_next(&walk, &v) && v.text.len <= sizeof(e->bytes));
 		memcpy(e->bytes, v.text.at, v.text.len);
 		cx_assert(inbox_entry_read(wire_slice(e->bytes, v.text.len), &e->entry));
-		cx_assert(
-			server_frame_decode(e->entry.frame.at, e->entry.frame.len, &e->frame));
+		read_frames(e);
 	}
 	__atomic_store_n(&raw.is_done, true, __ATOMIC_RELEASE);
 	cx_stop(ctx);
@@ -329,7 +343,9 @@ static inline void read_inbox(const char *user)
 	cr_assert(raw.is_done);
 }
 
-static inline void is_receipt(unsigned at, uint64_t id, unsigned message)
+/* The entry has the receipts of these messages, in this order. */
+static inline void is_receipts(unsigned at, uint64_t id, const unsigned *messages,
+                               unsigned count)
 {
 	const struct raw_entry *const e = &raw.entries[at];
 
@@ -338,10 +354,23 @@ static inline void is_receipt(unsigned at, uint64_t id, unsigned message)
 	cr_assert_eq(e->entry.kind, RECORD_RECEIPT);
 	cr_assert_eq(e->entry.partition, INBOX_ENTRY_NO_PARTITION);
 	cr_assert(uuid_is_zero(&e->entry.peer));
-	cr_assert_eq(e->frame.type, SERVER_ACK);
-	cr_assert_eq(e->frame.ack.status, ACK_DELIVERED);
-	cr_assert(wire_slice_is(e->frame.ack.message_id, message_text(message)),
-	          "the id in its case");
+	cr_assert_eq(e->frame_count, count);
+	for (unsigned i = 0; i < count; i++) {
+		cr_assert_eq(e->frames[i].type, SERVER_ACK);
+		cr_assert_eq(e->frames[i].ack.status, ACK_DELIVERED);
+		cr_assert(wire_slice_is(e->frames[i].ack.message_id, message_text(messages[i])),
+		          "the id in its case");
+	}
+}
+
+static inline void is_receipt(unsigned at, uint64_t id, unsigned message)
+{
+	is_receipts(at, id, &message, 1);
+}
+
+static inline void are_two(unsigned at, uint64_t id, unsigned one, unsigned other)
+{
+	is_receipts(at, id, (unsigned[]){ one, other }, 2);
 }
 
 static inline void seed(const char *user, const char *id)
