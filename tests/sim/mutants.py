@@ -57,8 +57,9 @@ MUTANTS = [
      "\tif (u->count == 0 || least <= u->settled)\n\t\treturn;",
      "\tleast = UINT64_MAX - 1;\n\tif (u->count == 0)\n\t\treturn;", 50),
     ("receipts confirmed when sent, not when they arrived", "src/actors/connection_cursor.c",
-     "\tcur->receipt = id;\n\tcur->unconfirmed++;",
-     "\tcur->receipt = id;\n\tcur->unconfirmed++;\n\tif (hub_confirm(ctx, c->relay, &c->user, id) != CX_OK)\n\t\treturn;", 500),
+     "\t\tcur->receipt = id;\n\tif (cur->unconfirmed >=",
+     "\t\tcur->receipt = id;\n\tif (hub_confirm(ctx, c->relay, &c->user, id) != CX_OK)\n\t\treturn;\n"
+     "\tif (cur->unconfirmed >=", 500),
     ("a read skips what is in its way", "src/actors/connection_cursor.c",
      "\tjump_to(cur, m->next);\n", "\tjump_to(cur, m->next + 1);\n", 50),
     ("the tick does not read on after a lost push", "src/actors/connection.c",
