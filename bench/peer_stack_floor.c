@@ -14,7 +14,7 @@
  *   2. It does less than a relay has to: no ids remembered, no receipts, no routes.
  *   3. Each message is counted and must come once.
  * One TSV row: name, params, threads, messages/s, p50/p99/p999 ns of due to acknowledged, to accepted,
- * to delivered, CPU us a message of this process, of Redis and of the broker (0 without its pid). */
+ * to delivered, and of accepted to delivered (0 where that was before), CPU us a message of this process, of Redis and of the broker (0 without its pid). */
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -33,14 +33,15 @@ enum {
 	NOISE_BYTES = 65536,
 	CLAIM_MS = 15000,
 	TICK_NS = 500000, /* open loop: what is due goes this often, together */
+	RING = 1 << 20,   /* more than can be under way */
 };
 
 struct head { /* first bytes of each value */
-	uint64_t due_ns, place;
+	uint64_t due_ns, place, number;
 	uint32_t user;
 };
 
-enum { ACKED, ACCEPTED, DELIVERED, SERIES };
+enum { ACKED, ACCEPTED, DELIVERED, TRANSIT, SERIES };
 
 static struct {
 	const char *topic;
@@ -55,14 +56,39 @@ static struct {
 static struct series series[SERIES];
 static char noise[NOISE_BYTES + VALUE_BYTES];
 
-static void sample(int which, uint64_t due_ns)
+/* When a message was due and accepted, by its number; accepted: 0 not yet, 1 delivered before that. */
+static uint64_t due_of[RING];
+static _Atomic uint64_t accepted_of[RING];
+
+/* One thread adds to each series; what was due before the begin is warm-up. */
+static void sample_ns(int which, uint64_t due_ns, uint64_t ns)
 {
 	struct series *const s = &series[which];
 
-	/* One thread adds to each series; what was due before the begin is warm-up. */
 	if (atomic_load(&peer.is_counting) && due_ns >= atomic_load(&peer.from_ns) &&
 	    s->n < SAMPLES_MAX)
-		s->ns[s->n++] = now_ns() - due_ns;
+		s->ns[s->n++] = ns;
+}
+
+static void sample(int which, uint64_t due_ns)
+{
+	sample_ns(which, due_ns, now_ns() - due_ns);
+}
+
+static void on_accepted(uint64_t number)
+{
+	uint64_t not_yet = 0;
+
+	atomic_compare_exchange_strong(&accepted_of[number % RING], &not_yet, now_ns());
+	sample(ACCEPTED, due_of[number % RING]);
+}
+
+static void on_delivered(const struct head *head)
+{
+	const uint64_t accepted_ns = atomic_exchange(&accepted_of[head->number % RING], 1);
+
+	sample(DELIVERED, head->due_ns);
+	sample_ns(TRANSIT, head->due_ns, accepted_ns > 1 ? now_ns() - accepted_ns : 0);
 }
 
 /* ---- sender ---- */
@@ -78,7 +104,7 @@ static void take_reports(rd_kafka_queue_t *queue)
 		while ((m = rd_kafka_event_message_next(event)) != NULL) {
 			if (m->err != 0)
 				fail("produce", rd_kafka_err2str(m->err));
-			sample(ACCEPTED, (uint64_t)(uintptr_t)m->_private);
+			on_accepted((uint64_t)(uintptr_t)m->_private);
 		}
 		rd_kafka_event_destroy(event);
 	}
@@ -99,8 +125,11 @@ static void send_batch(redisContext *redis, rd_kafka_topic_t *topic, uint64_t fi
 	}
 	settle(redis, n);
 	for (size_t i = 0; i < n; i++) {
-		const struct head head = { due_ns[i], 0, (uint32_t)((first + i) % peer.users) };
+		const struct head head = { due_ns[i], 0, first + i,
+			                   (uint32_t)((first + i) % peer.users) };
 
+		due_of[(first + i) % RING] = due_ns[i];
+		atomic_store(&accepted_of[(first + i) % RING], 0);
 		memcpy(value, noise + (first + i) * 7 % NOISE_BYTES, sizeof(value));
 		memcpy(value, &head, sizeof(head));
 		len[1] = (size_t)snprintf(key, sizeof(key),
@@ -108,7 +137,7 @@ static void send_batch(redisContext *redis, rd_kafka_topic_t *topic, uint64_t fi
 		                          head.user);
 		while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
 		                        value, sizeof(value), key, len[1],
-		                        (void *)(uintptr_t)due_ns[i]) != 0)
+		                        (void *)(uintptr_t)(first + i)) != 0)
 			usleep(1000); /* its queue is full */
 	}
 }
@@ -232,7 +261,7 @@ static size_t take_push(const redisReply *r, size_t n)
 		if (n == GATHERED_MAX)
 			fail("receiver", "too many at once");
 		memcpy(&gathered[n], payload->str + at, sizeof(gathered[0]));
-		sample(DELIVERED, gathered[n++].due_ns);
+		on_delivered(&gathered[n++]);
 	}
 	return n;
 }

@@ -98,11 +98,11 @@ def run_floor(relay, opt, topic, window, users, rate=0):
     pids = relay.stack.pids
     argv = [program, topic, window, rate, max(1, round(opt.seconds)), users, linger]
     row = run_tsv([*argv, pids["redis"], pids["kafka"]], timeout=600)[0]
-    ns = [int(v) / 1e6 for v in row[4:13]]
-    names = [f"{what} {p}" for what in ("acknowledged", "accepted", "delivered")
-             for p in PERCENTILES]
+    ns = [int(v) / 1e6 for v in row[4:16]]
+    names = [f"{what} {p}" for what in ("due to acknowledged", "due to accepted", "due to delivered",
+                                        "accepted to delivered") for p in PERCENTILES]
     return {"per_s": float(row[3]), "ms": dict(zip(names, ns)),
-            "cpu_us": dict(zip(("itself", "redis", "kafka"), map(float, row[13:16])))}
+            "cpu_us": dict(zip(("itself", "redis", "kafka"), map(float, row[16:19])))}
 
 
 def add_relay(lines, got):
@@ -111,10 +111,10 @@ def add_relay(lines, got):
         lines.add(f"CPU us a message, {k}", got["cpu_us"][k])
     lines.add("CPU us a message, three roles", sum(got["cpu_us"][r] for r in ROLES))
     lines.add("CPU us a message, generator", got["cpu_us_each"])
-    for what, name in (("accepted", "accepted"), ("receipt", "delivered"),
-                       ("delivered", "acknowledged")):
+    for what, name in (("accepted", "due to accepted"), ("receipt", "due to delivered"),
+                       ("transit", "accepted to delivered"), ("delivered", "due to acknowledged")):
         for p in PERCENTILES:
-            lines.add(f"ms due to {name} {p}", got["latency_ns"]["run"][what][p] / 1e6)
+            lines.add(f"ms {name} {p}", got["latency_ns"]["run"][what][p] / 1e6)
 
 
 def add_floor(lines, got):
@@ -122,7 +122,7 @@ def add_floor(lines, got):
     for k, v in got["cpu_us"].items():
         lines.add(f"CPU us a message, {k}", v)
     for k, v in got["ms"].items():
-        lines.add(f"ms due to {k}", v)
+        lines.add(f"ms {k}", v)
 
 
 def warm_up(relay, opt):
@@ -188,17 +188,19 @@ def open_loop(relay, opt, out):
     rate = round(rate)
     ours, floor = both(relay, opt, f"open loop {rate:,}/s", 64, 64, rate)
     out["open"] = {"relay": ours, "floor": floor, "rate": rate}
-    p99, bare = (x["ms due to delivered p99"].median for x in (ours, floor))
-    verdict(out, "open", f"p99 to delivered {p99:.1f} ms, at most {TARGET_P99_MS} or "
-            f"{TARGET_P99_FLOORS} x {bare:.1f}", p99 <= max(TARGET_P99_MS, TARGET_P99_FLOORS * bare))
+    for since in ("accepted", "due"):  # the first is what was asked for, the second is stricter
+        p99, bare = (x[f"ms {since} to delivered p99"].median for x in (ours, floor))
+        verdict(out, "open", f"p99 from {since} to delivered {p99:.1f} ms, at most {TARGET_P99_MS} or "
+                f"{TARGET_P99_FLOORS} x {bare:.1f}", p99 <= max(TARGET_P99_MS, TARGET_P99_FLOORS * bare))
 
 
 def slow(relay, opt, out):
     ours, floor = both(relay, opt, "open loop 1,000/s", 64, 64, 1000)
     out["slow"] = {"relay": ours, "floor": floor, "rate": 1000}
-    p50 = ours["ms due to delivered p50"].median
-    verdict(out, "slow", f"p50 to delivered {p50:.2f} ms, at most {TARGET_P50_MS}",
-            p50 <= TARGET_P50_MS)
+    for since in ("accepted", "due"):
+        p50 = ours[f"ms {since} to delivered p50"].median
+        verdict(out, "slow", f"p50 from {since} to delivered {p50:.2f} ms, at most {TARGET_P50_MS}",
+                p50 <= TARGET_P50_MS)
 
 
 def redis_part(relay, opt, out):

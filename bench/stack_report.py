@@ -24,10 +24,10 @@ def load(report, part, loads, out):
         cells = [cell(c, f"CPU us a message, {what}") for c in columns]
         if any(c != "-" for c in cells):
             report.row(part, f"CPU us a message, {what}", *cells)
-    for what in ("accepted", "delivered", "acknowledged"):
+    for what in ("due to accepted", "due to delivered", "accepted to delivered", "due to acknowledged"):
         for p in PERCENTILES:
-            report.row(part, f"ms due to {what} {p.replace('p999', 'p99.9')}",
-                       *(cell(c, f"ms due to {what} {p}") for c in columns))
+            report.row(part, f"ms {what} {p.replace('p999', 'p99.9')}",
+                       *(cell(c, f"ms {what} {p}") for c in columns))
     for name in loads:
         for text in out["verdicts"][name]:
             report.note(part, f"{name}: {text}.")

@@ -110,6 +110,9 @@ static void on_accepted(struct bench_pair *p, struct bench_slot *slot, uint64_t 
 	else
 		p->last_accepted = slot->number + 1;
 	slot->state |= BENCH_SLOT_ACCEPTED;
+	slot->accepted_ns = now_ns;
+	if (slot->state & BENCH_SLOT_RECEIVED && !p->is_offline)
+		bench_record(t, BENCH_SERIES_TRANSIT, now_ns, now_ns);
 	if (p->is_offline) {
 		p->open--;
 		p->relay->open--;
@@ -204,10 +207,13 @@ void bench_pair_on_message(struct bench_pair *p, const struct bench_frame *f, ui
 		p->last_received = number + 1;
 	slot->state |= BENCH_SLOT_RECEIVED;
 	stats->counts[BENCH_RECEIVED]++;
-	if (p->is_offline)
+	if (p->is_offline) {
 		stats->counts[BENCH_DRAINED]++;
-	else
-		bench_record(p->relay->thread, BENCH_SERIES_RECEIPT, slot->due_ns, now_ns);
+		return;
+	}
+	bench_record(p->relay->thread, BENCH_SERIES_RECEIPT, slot->due_ns, now_ns);
+	if (slot->state & BENCH_SLOT_ACCEPTED)
+		bench_record(p->relay->thread, BENCH_SERIES_TRANSIT, slot->accepted_ns, now_ns);
 }
 
 bool bench_pair_is_idle(const struct bench_pair *p)

@@ -28,7 +28,7 @@ enum {
 };
 
 struct bench_slot {
-	uint64_t due_ns;
+	uint64_t due_ns, accepted_ns;
 	uint32_t number;
 	uint32_t state;
 };

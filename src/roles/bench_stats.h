@@ -14,14 +14,16 @@
 #define BENCH_SLOTS_MAX 100000 /* seconds of a run that are told apart */
 
 /* Latencies: name, what it measures. */
-#define BENCH_SERIES_MAP(XX)                                                    \
-	XX(ACCEPTED, "accepted", "send due -> accepted by the server")          \
-	XX(RECEIPT, "receipt", "send due -> with the recipient")                \
-	XX(DELIVERED, "delivered", "send due -> sender knows it was delivered") \
-	XX(ECHO, "echo", "frame sent -> frame back")                            \
-	XX(HANDSHAKE, "handshake", "TCP connect -> WebSocket open")             \
-	XX(CONNECT, "connect", "TCP connect -> connectSuccess")                 \
-	XX(LOGIN, "login", "due -> loginSuccess on a new connection")           \
+#define BENCH_SERIES_MAP(XX)                                                             \
+	XX(ACCEPTED, "accepted", "send due -> accepted by the server")                   \
+	XX(RECEIPT, "receipt", "send due -> with the recipient")                         \
+	XX(TRANSIT, "transit",                                                           \
+	   "sender knows it was accepted -> with the recipient, 0 when that was before") \
+	XX(DELIVERED, "delivered", "send due -> sender knows it was delivered")          \
+	XX(ECHO, "echo", "frame sent -> frame back")                                     \
+	XX(HANDSHAKE, "handshake", "TCP connect -> WebSocket open")                      \
+	XX(CONNECT, "connect", "TCP connect -> connectSuccess")                          \
+	XX(LOGIN, "login", "due -> loginSuccess on a new connection")                    \
 	XX(SERVED, "served", "all dropped -> connectSuccess again")
 
 enum bench_series {
