@@ -240,13 +240,13 @@ static void send_receipts(struct cx_ctx *ctx, struct connection *c, uint64_t id,
                           struct cx_buf *buf, uint32_t offset, uint32_t len)
 {
 	struct cursor *cur = &c->cursor;
-	const uint32_t before = cur->unconfirmed;
+	const uint32_t before = cur->unconfirmed, end = offset + len;
+	const uint32_t each = len % SERVER_FRAME_DELIVERED_LEN == 0 ? SERVER_FRAME_DELIVERED_LEN
+	                                                            : len; /* not of ours */
 
-	for (uint32_t n; len > 0; offset += n, len -= n) {
-		enum cx_err err;
+	for (; offset < end; offset += each) {
+		const enum cx_err err = ws_send(ctx, c->ws, buf, offset, each, WS_INBOX);
 
-		n = len < SERVER_FRAME_DELIVERED_LEN ? len : SERVER_FRAME_DELIVERED_LEN;
-		err = ws_send(ctx, c->ws, buf, offset, n, WS_INBOX);
 		(void)err; /* the socket is gone: WS_CLOSED is on its way */
 		cur->unconfirmed++;
 	}

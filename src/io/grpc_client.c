@@ -209,6 +209,12 @@ static void fail_broken(struct grpc_client *g)
 
 	if (!g->has_newly_broken)
 		return;
+	for (size_t i = 0; i < GRPC_SLOTS_MAX; i++)
+		for (call = g->slots[i].many.due_head; call != NULL; call = next) {
+			next = call->many_next;
+			if (call->lane != NULL && call->lane->is_broken)
+				grpc_call_finish(g, call, GRPC_UNAVAILABLE, BROKEN_TEXT);
+		}
 	for (call = g->queue_head; call != NULL; call = next) {
 		next = call->next;
 		if (call->lane != NULL && call->lane->is_broken)

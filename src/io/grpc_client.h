@@ -29,8 +29,9 @@ struct grpc_client_conf {
 	uint32_t max_queue;         /* calls that wait for a connection; 0: 4096 */
 	uint32_t max_message_bytes; /* of an answer; 0: 4 MiB */
 	/* Calls of many_of go on one stream of each connection, by the method many_by
-	 * (wire/grpc_many.h), where the server offers that, else as any other.  Both static, many_of the
-	 * pointer that the calls have; NULL: none. */
+	 * (wire/grpc_many.h), where the server offers that, else as any other.  An answer over
+	 * max_message_bytes ends the connection then.  Both static, many_of the pointer that the calls
+	 * have; NULL: none. */
 	const char *many_of, *many_by;
 };
 

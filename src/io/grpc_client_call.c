@@ -121,6 +121,8 @@ static void reset(struct grpc_out_call *call, uint32_t code)
 static void give_up(struct grpc_client *g, struct grpc_out_call *call, enum grpc_status status,
                     const char *why)
 {
+	if (call->conn != NULL)
+		call->conn->is_dirty = true; /* it may have been the last of one that leaves */
 	if (call->conn != NULL && call->stream_id != 0)
 		reset(call, NGHTTP2_CANCEL);
 	grpc_call_finish(g, call, status, why);
@@ -261,16 +263,19 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id,
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *data)
 {
 	struct grpc_client_conn *c = data;
+	const uint8_t type = frame->hd.type;
 
 	(void)session;
-	if (frame->hd.type == NGHTTP2_SETTINGS) {
-		c->is_greeted = true;
-		grpc_conn_look(c);
-	} else if (frame->hd.type == NGHTTP2_GOAWAY) {
+	if (type == NGHTTP2_SETTINGS) {
+		grpc_conn_greeted(c);
+	} else if (type == NGHTTP2_GOAWAY) {
 		c->is_goaway = true;
-	} else if (frame->hd.type == NGHTTP2_HEADERS &&
+	} else if ((type == NGHTTP2_HEADERS || type == NGHTTP2_DATA) &&
 	           frame->hd.stream_id == c->many.stream_id) {
-		grpc_many_headers_end(c);
+		if (type == NGHTTP2_HEADERS)
+			grpc_many_headers_end(c);
+		if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
+			grpc_many_end(c);
 	}
 	return 0;
 }

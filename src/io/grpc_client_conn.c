@@ -73,7 +73,7 @@ static void fail(struct grpc_client_conn *c, const char *why)
 
 	if (c->state == GRPC_CONN_READY && now_ms - c->since_ms >= STEADY_MS)
 		c->failures = 0;
-	if (c->t.tls != NULL && c->state == GRPC_CONN_GREETING)
+	if (c->t.tls != NULL && c->state == GRPC_CONN_GREETING && !c->is_greeted)
 		why = tls_h2_why(c->t.tls);
 	cx_log(CX_WARN, "grpc.connection_lost", "state=%d failures=%u why=\"%s\"", c->state,
 	       c->failures, why);
@@ -266,6 +266,14 @@ void grpc_client_connect(struct grpc_client *g)
 	}
 }
 
+void grpc_conn_greeted(struct grpc_client_conn *c)
+{
+	if (!c->is_greeted && c->state == GRPC_CONN_GREETING)
+		c->since_ms = cx_now_ms(c->client->ctx); /* MANY_MS begins */
+	c->is_greeted = true;
+	grpc_conn_look(c);
+}
+
 void grpc_conn_look(struct grpc_client_conn *c)
 {
 	if (c->state == GRPC_CONN_GREETING && c->is_greeted && c->many.state != GRPC_MANY_ASKED)
@@ -297,6 +305,14 @@ struct grpc_client_conn *grpc_client_pick(struct grpc_client *g)
 	return best;
 }
 
+/* It was of no use yet. */
+static bool is_new(const struct grpc_client_conn *c)
+{
+	return c->state == GRPC_CONN_GREETING ||
+	       (c->state == GRPC_CONN_READY && c->call_count == 0 &&
+	        cx_now_ms(c->client->ctx) - c->since_ms < STEADY_MS);
+}
+
 static const char *why_failing(const struct grpc_client_conn *c)
 {
 	if (!c->is_failing)
@@ -311,6 +327,10 @@ static void flush(struct grpc_client_conn *c)
 
 	if (io != GRPC_IO_OK || c->is_failing) {
 		fail(c, why_failing(c));
+		return;
+	}
+	if (c->is_goaway && is_new(c)) {
+		fail(c, "the peer is leaving"); /* else it would be dialled again at once */
 		return;
 	}
 	if (c->is_goaway && c->state != GRPC_CONN_LEAVE)

@@ -170,7 +170,8 @@ void grpc_client_retry(struct grpc_client_conn *c);
 void grpc_client_flush(struct grpc_client *g);
 void grpc_client_tick(struct grpc_client *g);
 void grpc_client_close(struct grpc_client *g);
-/* READY, when both that takes are there. */
+/* The peer's SETTINGS; READY, when inv. 4 holds too. */
+void grpc_conn_greeted(struct grpc_client_conn *c);
 void grpc_conn_look(struct grpc_client_conn *c);
 bool grpc_conn_is_up(const struct grpc_client_conn *c);
 bool grpc_conn_has_room(const struct grpc_client_conn *c); /* for one more call */
@@ -221,6 +222,8 @@ void grpc_many_header(struct grpc_client_conn *c, struct wire_slice name,
                       struct wire_slice value);
 void grpc_many_headers_end(struct grpc_client_conn *c);
 void grpc_many_data(struct grpc_client_conn *c, const uint8_t *bytes, size_t len);
+/* The peer has ended its half: ours ends too. */
+void grpc_many_end(struct grpc_client_conn *c);
 void grpc_many_closed(struct grpc_client_conn *c);
 void grpc_many_free(struct grpc_client_conn *c);
 

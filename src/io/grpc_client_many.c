@@ -249,6 +249,24 @@ void grpc_many_data(struct grpc_client_conn *c, const uint8_t *bytes, size_t len
 	}
 }
 
+void grpc_many_end(struct grpc_client_conn *c)
+{
+	if (nghttp2_submit_rst_stream(c->t.session, NGHTTP2_FLAG_NONE, c->many.stream_id,
+	                              NGHTTP2_NO_ERROR) != 0)
+		c->is_failing = true;
+	c->is_dirty = true;
+	grpc_many_closed(c);
+}
+
+static bool has_calls_of_it(const struct grpc_client_conn *c)
+{
+	const struct grpc_out_call *call = c->calls;
+
+	while (call != NULL && call->stream_id != 0)
+		call = call->next;
+	return call != NULL;
+}
+
 void grpc_many_closed(struct grpc_client_conn *c)
 {
 	struct grpc_many *m = &c->many;
@@ -257,7 +275,7 @@ void grpc_many_closed(struct grpc_client_conn *c)
 	m->stream_id = 0;
 	if (m->state == GRPC_MANY_ASKED && !is_busy)
 		go_without(c, "the server takes no stream of calls");
-	else if (!c->is_goaway || c->call_count > 0)
+	else if (!c->is_goaway || has_calls_of_it(c))
 		c->is_failing = m->is_lost = true; /* what is on it has no answer */
 }
 

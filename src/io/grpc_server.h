@@ -67,8 +67,8 @@ struct grpc_handle {
 	uint64_t id;   /* in a stream of many calls */
 };
 
-/* GRPC_CALL: hdr.buf = the request's bytes.  After deadline_ms (cx_now_ms) nobody waits any more:
- * the adapter has answered DEADLINE_EXCEEDED. */
+/* GRPC_CALL: hdr.buf = the request's bytes.  After deadline_ms (cx_now_ms) nobody waits any more: the
+ * adapter has answered DEADLINE_EXCEEDED, or on a stream of many calls the caller has given it up. */
 struct grpc_call {
 	struct cx_msg hdr;
 	struct grpc_handle handle;

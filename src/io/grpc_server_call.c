@@ -92,7 +92,8 @@ void grpc_stream_free(struct grpc_stream *s)
 		s->prev->next = s->next;
 	else
 		c->streams = s->next;
-	if (--c->stream_count == 0 && c->phase == GRPC_CONN_OPEN)
+	c->stream_count--;
+	if (c->phase == GRPC_CONN_OPEN)
 		c->since_ms = cx_now_ms(a->ctx);
 	s->phase = GRPC_PHASE_FREE;
 	s->gen++;

@@ -21,13 +21,13 @@ static void answer(struct grpc_stream *s, uint64_t id, enum grpc_status status,
                    struct wire_slice message, struct wire_slice response)
 {
 	const struct grpc_many_answer a = { id, status, message, response };
-	const size_t room = GRPC_MANY_ROOM + response.len;
-	struct cx_buf *buf = cx_buf_new(room);
+	const size_t len = grpc_many_answer(NULL, 0, &a);
+	struct cx_buf *buf = cx_buf_new(len);
 
 	grpc_count(&s->conn->adapter->figures.replies, 1);
 	if (status != GRPC_OK)
 		grpc_count(&s->conn->adapter->figures.errors, 1);
-	cx_buf_trim(buf, grpc_many_answer(cx_buf_data(buf), room, &a));
+	grpc_many_answer(cx_buf_data(buf), len, &a);
 	if (!grpc_push(s, buf))
 		grpc_end(s, GRPC_RESOURCE_EXHAUSTED, "answers are not read");
 	cx_buf_unref(buf);
@@ -75,14 +75,29 @@ void grpc_many_take(struct grpc_stream *s, struct wire_slice message)
 
 	grpc_count(&c->adapter->figures.calls, 1);
 	grpc_count(&c->adapter->figures.many, 1);
-	if (!grpc_many_read_request(message, &r))
+	if (!grpc_many_read_request(message, &r)) {
+		/* The connection, too: else what is under way would not count any more. */
 		grpc_end(s, GRPC_INVALID_ARGUMENT, "not a request of this method");
-	else if (r.request.at == NULL)
+		c->is_failing = true;
+	} else if (s->is_last_due) {
+		refuse(s, r.id, GRPC_UNAVAILABLE, "the server ends");
+	} else if (r.request.at == NULL) {
 		refuse(s, r.id, GRPC_INVALID_ARGUMENT, "there is no request");
-	else if (c->many_calls >= c->adapter->settings->max_streams)
+	} else if (c->many_calls >= c->adapter->settings->max_streams) {
 		refuse(s, r.id, GRPC_RESOURCE_EXHAUSTED, "too many calls at once");
-	else
+	} else {
 		submit(s, &r);
+	}
+}
+
+static void end_with_last(struct grpc_stream *s)
+{
+	if (!s->is_last_due || s->calls > 0)
+		return;
+	if (s->is_input_over)
+		grpc_end(s, GRPC_OK, NULL);
+	else /* what the peer has sent meanwhile has no answer */
+		grpc_end(s, GRPC_UNAVAILABLE, "the server ends");
 }
 
 void grpc_many_reply(struct grpc_stream *s, const struct grpc_handle *handle,
@@ -94,13 +109,11 @@ void grpc_many_reply(struct grpc_stream *s, const struct grpc_handle *handle,
 
 	take_back(s, handle->held);
 	answer(s, handle->id, status, wire_text(message), response);
-	if (s->is_last_due && s->calls == 0)
-		grpc_end(s, GRPC_OK, NULL);
+	end_with_last(s);
 }
 
 void grpc_many_finish(struct grpc_stream *s)
 {
 	s->is_last_due = true;
-	if (s->calls == 0)
-		grpc_end(s, GRPC_OK, NULL);
+	end_with_last(s);
 }

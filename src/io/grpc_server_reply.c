@@ -7,6 +7,7 @@
 
 #define PIECES_MAX 64   /* of one stream: who asks and does not read is ended */
 #define PIECES_A_CALL 2 /* the same, where many calls are on a stream */
+#define PIECE_BYTES 96  /* of memory beside the bytes of a message, about */
 
 static const char refusal[] = "this is a server of gRPC: POST application/grpc\n";
 
@@ -70,7 +71,7 @@ static void drop_first(struct grpc_stream *s)
 		s->out_tail = NULL;
 	s->out_at = 0;
 	s->out_count--;
-	s->conn->out_bytes -= p->len;
+	s->conn->out_bytes -= p->len + PIECE_BYTES;
 	cx_buf_unref(p->buf);
 	p->next = a->free_pieces;
 	a->free_pieces = p;
@@ -188,7 +189,7 @@ bool grpc_push(struct grpc_stream *s, struct cx_buf *buf)
 		s->out_head = p;
 	s->out_tail = p;
 	s->out_count++;
-	s->conn->out_bytes += p->len;
+	s->conn->out_bytes += p->len + PIECE_BYTES;
 	if (grpc_stream_is_streaming(s))
 		go_on(s); /* others follow with grpc_end at once */
 	return true;

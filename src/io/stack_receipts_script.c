@@ -16,11 +16,11 @@
 #include "io/stack_receipts_internal.h"
 
 /* KEYS: inboxes; routes; inboxes that get their TTL; inbox and count of those whose bound is looked at.
- * ARGV: TTL in ms, most receipts, numbers of inboxes, routes, TTLs, bounds; of each bound how many
- * receipts came since the last look; of each inbox the ms of its last id or "", number of entries,
+ * ARGV: TTL in ms, most entries, numbers of inboxes, routes, TTLs, bounds; of each bound how many
+ * entries came since the last look; of each inbox the ms of its last id or "", number of entries,
  * entries.
- * Returns for each inbox the id of its first receipt, nil when a string stands in its place (the account
- * was deleted) or an error; the fields of each route; for each bound how many receipts went. */
+ * Returns for each inbox the id of its first new entry, nil when a string stands in its place (the account
+ * was deleted) or an error; the fields of each route; for each bound how many entries went. */
 const struct redis_script stack_receipts_scripts[STACK_RECEIPTS_SCRIPT_COUNT] = {
 	{ "receipts_add",
 	  "local call, pcall = redis.call, redis.pcall\n"

@@ -15,7 +15,7 @@ struct stack_user {
 	uint64_t ttl_until_ms; /* until then the inbox's TTL need not be renewed; 0: now */
 	uint64_t batch;        /* the last batch that asked for his route */
 	uint32_t lookup;       /* his number in it */
-	uint32_t until_check;  /* receipts to go before his bound is looked at */
+	uint32_t until_check;  /* entries of receipts, then his bound is looked at */
 };
 
 struct stack_users {

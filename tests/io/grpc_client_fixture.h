@@ -32,6 +32,8 @@ static struct {
 	char message[GRPC_MESSAGE_BYTES_MAX + 1];
 } got;
 
+static uint64_t affinity; /* of the calls; 0: none */
+
 static void count(uint32_t *counter)
 {
 	__atomic_fetch_add(counter, 1, __ATOMIC_SEQ_CST);
@@ -46,8 +48,8 @@ static void on_go(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	memset(cx_buf_data(buf), 'q', p->bytes);
 	for (uint32_t i = 0; i < p->count; i++) {
 		uint64_t corr;
-		const enum cx_err err =
-			grpc_call(ctx, p->client, p->method, buf, p->timeout_ms, &corr);
+		const enum cx_err err = grpc_call_by(ctx, p->client, p->method, buf, affinity,
+		                                     p->timeout_ms, &corr);
 
 		if (err != CX_OK) {
 			count(&got.by_error[err]);

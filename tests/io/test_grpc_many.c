@@ -213,7 +213,7 @@ static void send_frame(struct wire_server *w, uint8_t type, uint8_t flags, uint8
 }
 
 /* Greets, and has read the client's preface and its request for the stream. */
-static void accept_wire(struct wire_server *w)
+static void accept_wire_with(struct wire_server *w, const void *settings, size_t len)
 {
 	uint8_t preface[24];
 	char text[100];
@@ -224,9 +224,14 @@ static void accept_wire(struct wire_server *w)
 			    .connections = 1, .many_of = echo, .many_by = TEST_MANY_ECHO });
 	w->fd = accept(w->s.fd, NULL, NULL);
 	read_all(w->fd, preface, sizeof(preface));
-	send_frame(w, H2_SETTINGS, 0, 0, "", 0);
+	send_frame(w, H2_SETTINGS, 0, 0, settings, len);
 	await_frame(w, H2_HEADERS);
 	cr_assert_eq(w->frame[8], 1);
+}
+
+static void accept_wire(struct wire_server *w)
+{
+	accept_wire_with(w, "", 0);
 }
 
 /* :status 200 (indexed), content-type application/grpc (literal, name 31 of the static table) */
@@ -296,6 +301,86 @@ Test(grpc_many, the_end_of_the_stream_is_the_end_of_its_calls)
 	await_frame(&w, H2_DATA);
 	send_frame(&w, H2_RST_STREAM, 0, 1, "\0\0\0\x02", 4);
 	expect(GRPC_UNAVAILABLE, 3);
+	close_wire(&w);
+}
+
+/* As a server may end a stream whose other half is open: without a word but its trailers. */
+Test(grpc_many, trailers_alone_end_the_stream_too)
+{
+	/* grpc-status 0, literal */
+	static const char trailers[] = "\0\x0bgrpc-status\x01"
+				       "0";
+	struct wire_server w = { 0 };
+
+	accept_wire(&w);
+	send_frame(&w, H2_HEADERS, H2_END_HEADERS, 1, yes_head, sizeof(yes_head) - 1);
+	ask(echo, 3, 3000, 3); /* long before its silence would tell */
+	await_frame(&w, H2_DATA);
+	send_frame(&w, H2_HEADERS, H2_END_HEADERS | H2_END_STREAM, 1, trailers,
+	           sizeof(trailers) - 1);
+	expect(GRPC_UNAVAILABLE, 3);
+	close_wire(&w);
+}
+
+/* GOAWAY with calls under way, then nothing: the last of them ends by its deadline, and with it the
+ * connection. */
+Test(grpc_many, a_connection_that_leaves_ends_with_the_deadline_of_its_last_call)
+{
+	static const char goaway[8] = { 0, 0, 0, 1, 0, 0, 0, 0 };
+	struct wire_server w = { 0 };
+	char byte;
+
+	accept_wire(&w);
+	send_frame(&w, H2_HEADERS, H2_END_HEADERS, 1, yes_head, sizeof(yes_head) - 1);
+	ask(echo, 1, 700, 3);
+	await_frame(&w, H2_DATA);
+	send_frame(&w, H2_GOAWAY, 0, 0, goaway, sizeof(goaway));
+	expect(GRPC_DEADLINE_EXCEEDED, 1);
+	while (recv(w.fd, &byte, 1, 0) > 0)
+		; /* until it is closed */
+	close_wire(&w);
+}
+
+static void send_answer(struct wire_server *w, const struct grpc_many_answer *a)
+{
+	uint8_t out[5 + GRPC_MANY_ROOM + 10];
+	const size_t len = grpc_many_answer(out + 5, sizeof(out) - 5, a);
+
+	grpc_prefix_write(out, (uint32_t)len);
+	send_frame(w, H2_DATA, 0, 1, out, 5 + len);
+}
+
+/* The window lets out one request of a lane and half of the next.  When the first one fails, what has not
+ * begun to leave must not be carried out any more. */
+Test(grpc_many, behind_a_failure_in_a_lane_nothing_is_sent_that_has_not_begun)
+{
+	static const uint8_t window_of_24[6] = { 0, 4, 0, 0, 0, 24 };
+	struct wire_server w = { 0 };
+	size_t len = 0;
+
+	affinity = 7;
+	accept_wire_with(&w, window_of_24, sizeof(window_of_24));
+	send_frame(&w, H2_HEADERS, H2_END_HEADERS, 1, yes_head, sizeof(yes_head) - 1);
+	await_frame(&w, H2_SETTINGS); /* ours is known */
+	ask(echo, 4, 20000, 3);
+	while (len < 24)
+		len += await_frame(&w, H2_DATA);
+	cr_assert_eq(len, 24);
+	send_answer(&w, &(struct grpc_many_answer){ .id = 0, .status = GRPC_UNAVAILABLE });
+	await(3);
+	cr_assert_eq(got.by_status[GRPC_UNAVAILABLE], 3, "all but the one that is half out");
+	send_frame(&w, H2_WINDOW_UPDATE, 0, 1, "\0\0\4\0", 4);
+	send_frame(&w, H2_PING, 0, 0, "12345678", 8);
+	cr_assert_eq(await_frame(&w, H2_DATA), 8, "its other half");
+	send_frame(&w, H2_PING, 0, 0, "87654321", 8);
+	do {
+		read_all(w.fd, w.frame, 9);
+		read_all(w.fd, w.frame + 9, (size_t)w.frame[1] << 8 | w.frame[2]);
+		cr_assert_neq(w.frame[3], H2_DATA, "and nothing more");
+	} while (w.frame[3] != H2_PING || memcmp(w.frame + 9, "87654321", 8) != 0);
+	send_answer(&w, &(struct grpc_many_answer){ .id = 1, .response = wire_text("qqq") });
+	await(4);
+	cr_assert_eq(got.by_status[GRPC_OK], 1);
 	close_wire(&w);
 }
 
@@ -404,8 +489,6 @@ Test(grpc_many, without_a_request_in_it_or_over_the_limit_a_call_is_refused_alon
 Test(grpc_many, what_is_no_message_ends_the_stream)
 {
 	open_many(TEST_MANY_ECHO);
-	grpc_peer_frame(&peer, H2_DATA, 0, 1, "\0\0\0\0\1\x08", 6);
-	grpc_peer_expect(&peer, 1, GRPC_INVALID_ARGUMENT);
 	grpc_peer_headers(&peer, 3, H2_END_HEADERS, TEST_MANY_ECHO, "application/grpc", NULL);
 	grpc_peer_frame(&peer, H2_DATA, 0, 3, "\1\0\0\0\1\x08", 6);
 	grpc_peer_expect(&peer, 3, GRPC_UNIMPLEMENTED);
@@ -415,6 +498,15 @@ Test(grpc_many, what_is_no_message_ends_the_stream)
 	grpc_peer_headers(&peer, 7, H2_END_HEADERS, TEST_MANY_ECHO, "application/grpc", NULL);
 	grpc_peer_frame(&peer, H2_DATA, H2_END_STREAM, 7, "\0\0\0\0\2\x08", 6);
 	grpc_peer_expect(&peer, 7, GRPC_INTERNAL);
+	grpc_peer_frame(&peer, H2_DATA, 0, 1, "\0\0\0\0\1\x08", 6);
+	grpc_peer_expect(&peer, 1, GRPC_INVALID_ARGUMENT);
+	{
+		const time_t began = time(NULL);
+
+		while (grpc_peer_next(&peer))
+			; /* what was under way would not count any more: the connection ends */
+		cr_assert_lt(time(NULL) - began, 10, "not by the peer's patience");
+	}
 	grpc_peer_close(&peer);
 }
 
@@ -441,7 +533,38 @@ Test(grpc_many, a_stream_that_is_held_open_ends_when_the_server_drains)
 	send_request(1, "x");
 	cr_assert_eq(next_answer().id, 1);
 	grpc_test_drain(&server);
-	grpc_peer_expect(&peer, 1, GRPC_OK);
+	grpc_peer_expect(&peer, 1, GRPC_UNAVAILABLE); /* what came meanwhile has no answer */
+	grpc_peer_close(&peer);
+}
+
+/* Who goes on asking has no answers for that, and cannot keep the server from ending. */
+Test(grpc_many, a_call_on_a_stream_that_is_to_end_is_refused)
+{
+	bool was_refused = false;
+
+	open_many(TEST_MANY_LATER);
+	send_request(0, "x");
+	cr_assert_eq(next_answer().id, 0);
+	for (uint64_t id = 1; id < 20; id++)
+		send_request(id, "x");
+	grpc_test_drain(&server);
+	for (uint64_t id = 100; id < 1000 && grpc_peer_next(&peer); id++) {
+		struct grpc_many_answer a;
+		struct wire_slice message;
+
+		if (peer.frame.type == H2_PING && !(peer.frame.flags & H2_ACK))
+			grpc_peer_frame(&peer, H2_PING, H2_ACK, 0, peer.frame.payload, 8);
+		if (peer.frame.type == H2_PING || peer.frame.type == H2_GOAWAY)
+			send_request(id, "late");
+		if (peer.frame.type == H2_DATA &&
+		    grpc_whole_message(wire_slice(peer.frame.payload, peer.frame.len),
+		                       &message) &&
+		    grpc_many_read_answer(message, &a) && a.id >= 100)
+			was_refused |= a.status == GRPC_UNAVAILABLE;
+		if (peer.frame.type == H2_HEADERS && (peer.frame.flags & H2_END_STREAM))
+			break;
+	}
+	cr_assert(was_refused);
 	grpc_peer_close(&peer);
 }
 
