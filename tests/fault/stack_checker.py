@@ -13,8 +13,10 @@ The events `loss` say when and what (stack_faults.py), so nothing is excused wit
   session         excused for a session that was made in what was lost
   accepted_twice  excused when the first acceptance was remembered in what was lost, or when Redis was
                   not to be had (appends go on without it: io/kafka_log.c, 5), which is also what a
-                  gateway that was frozen believes for a second: its questions are late.  That the
-                  second has no effect is still asked for, by `again` and `twice`
+                  gateway that was frozen believes for a second: its questions are late.  Also after
+                  5 s while no worker has the first yet (one has ended or stands still): claims
+                  last so long, and here, behind proxies, servers do not agree on a sender's
+                  gateway, which would remember it (decision 0006, 4).  That the second has no effect is still asked for, by `again` and `twice`
   order           of sends without an answer it is known only while no deadline can have refused one
                   of them unseen
 
@@ -32,6 +34,8 @@ import history
 IN_FLIGHT_SECS = 5.0    # seen after a loss, done before it
 REBUILD_SECS = 60.0     # for the inboxes to be made again from the log
 REFUSABLE_SECS = 5.0    # a send that waits as long may be refused by a deadline
+CLAIM_SECS = 5.0        # io/kafka_log_claim.c
+WORKER_AWAY_SECS = 15.0  # until others have its partitions
 OUTAGE_MARGIN_SECS = 3.0
 OUTAGE_SLOW_SECS = 3.0
 OUTAGE_SENDS = 50       # fewer say nothing
@@ -54,6 +58,7 @@ class StackChecker(checker.Checker):
         self.excuses = dict.fromkeys(("again", "session", "accepted_twice"), 0)
         self.by_delivered = False
         self.without_redis = []  # [begin, end] at some gateway
+        self.worker_faults = []  # [begin, end]
         self.closed_time = {}  # connection -> time
 
     # losses and what they excuse
@@ -128,7 +133,8 @@ class StackChecker(checker.Checker):
     def _judge_answer(self, msg, attempt, answer):
         if answer == "accepted":
             good = [a for a in msg.attempts if a.at < attempt.at and a.answer in checker.OK]
-            if good and (self._alone(attempt) or all(self._forgotten(a) for a in good)):
+            if good and (self._alone(attempt) or all(self._forgotten(a) for a in good)
+                         or self._unseen(msg, good, attempt)):
                 self.stats["accepted"] += 1
                 self.excuses["accepted_twice"] += 1
                 return
@@ -136,6 +142,12 @@ class StackChecker(checker.Checker):
 
     def _forgotten(self, attempt):
         return any(since <= attempt.time < time + IN_FLIGHT_SECS for _, time, since in self.losses)
+
+    def _unseen(self, msg, good, attempt):
+        """Its claim has lapsed and no worker has it yet."""
+        return (msg.first_recv is None and all(attempt.time - a.time >= CLAIM_SECS for a in good)
+                and any(begin <= attempt.time and (end is None or a.time < end + WORKER_AWAY_SECS)
+                        for begin, end in self.worker_faults for a in good))
 
     def _alone(self, attempt):
         """Redis may have been out of reach while it was sent and answered."""
@@ -168,6 +180,11 @@ class StackChecker(checker.Checker):
                 self.without_redis.append([self.now, None])
             else:
                 next(w for w in self.without_redis if w[1] is None)[1] = self.now
+        if what.startswith("worker_") or what == "role_term" and who.startswith("worker"):
+            if ev["phase"] == "begin":
+                self.worker_faults.append([self.now, None])
+            else:
+                next(w for w in self.worker_faults if w[1] is None)[1] = self.now
         if ev["what"] == "postgres_stop":
             if ev["phase"] == "begin":
                 self.outages.append([self.now, None])

@@ -96,6 +96,31 @@ def bad_accepted_twice_after_server_froze():
     return s.wait(0.5).send(1, "m1").accepted(1, "m1")
 
 
+def worker_killed():
+    s = base().add("fault", what="worker_kill", phase="begin", who="worker-1")
+    return s.wait(1).add("fault", what="worker_kill", phase="end", who="worker-1")
+
+
+def good_accepted_again_while_no_worker_has_it():
+    s = worker_killed().send(1, "m1").accepted(1, "m1").wait(6)
+    return s.send(1, "m1").accepted(1, "m1").recv(2, "m1")
+
+
+def bad_accepted_twice_within_the_claim():
+    s = worker_killed().send(1, "m1").accepted(1, "m1").wait(4)
+    return s.send(1, "m1").accepted(1, "m1").recv(2, "m1")
+
+
+def bad_accepted_twice_though_a_worker_had_it():
+    s = worker_killed().send(1, "m1").accepted(1, "m1").recv(2, "m1").wait(6)
+    return s.send(1, "m1").accepted(1, "m1")
+
+
+def bad_accepted_twice_with_all_workers_there():
+    s = base().send(1, "m1").accepted(1, "m1").wait(6)
+    return s.send(1, "m1").accepted(1, "m1").recv(2, "m1")
+
+
 def good_refused_unseen():
     """m1 may have met its deadline before m2 went on."""
     s = base().send(1, "m1").send(1, "m2").wait(9).close(1).open(3, A).send(3, "m1").send(3, "m2")
@@ -228,6 +253,9 @@ BAD = {
     bad_session_named_after_login: "session",
     bad_session_before_tail: "session", bad_accepted_twice_long_after: "accepted_twice",
     bad_accepted_twice_long_after_freeze: "accepted_twice",
+    bad_accepted_twice_within_the_claim: "accepted_twice",
+    bad_accepted_twice_though_a_worker_had_it: "accepted_twice",
+    bad_accepted_twice_with_all_workers_there: "accepted_twice",
     bad_accepted_twice_after_server_froze: "accepted_twice", bad_order_unanswered: "order",
     bad_outage_refused: "outage", bad_outage_slow: "outage", bad_outage_silent: "outage",
     bad_outage_not_delivered: "outage", bad_stuck: "stuck", bad_died: "died", bad_term: "died",
