@@ -74,43 +74,65 @@ scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM
 
-# search MODEL VARIANT EXPECTED: leaves the checker's words in $scratch/out
+# As many searches at once as there are cores and memory for.
+jobs=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / MEGABYTES))
+[ "$jobs" -le "$(nproc)" ] || jobs=$(nproc)
+[ "$jobs" -ge 1 ] || jobs=1
+
+# search MODEL VARIANT EXPECTED FOLDER: leaves the checker's words in FOLDER/out, milliseconds in FOLDER/ms
 search()
 {
-	local defines= optimise=-O0 table_bits=20
+	local defines= optimise=-O0 table_bits=20 began
+	began=$(date +%s%N)
+	mkdir "$4"
 	[ "$2" = - ] || defines="-D${2//+/ -D}"
 	# Only a search that has to be complete is long.
 	[ "$3" = pass ] && optimise=-O1 table_bits=24
-	cp "$1.pml" "$scratch"
+	cp "$1.pml" "$4"
 	(
-		cd "$scratch" || exit 1
-		rm -f pan* ./*.trail
+		cd "$4" || exit 1
 		# shellcheck disable=SC2086
 		spin $defines -a "$1.pml" >spin.out 2>&1 || { cat spin.out; exit 1; }
 		gcc $optimise -w -DSAFETY -DCOLLAPSE -DMEMLIM=$MEGABYTES -o pan pan.c || exit 1
 		# A search that is cut short says so in its output, which full_search looks for.
 		timeout "$SECONDS_MAX" ./pan -m100000 -w$table_bits
-	) >"$scratch/out" 2>&1
+	) >"$4/out" 2>&1
+	rm -f "$4"/pan* "$4"/*.trail
+	echo $((($(date +%s%N) - began) / 1000000)) >"$4/ms"
+}
+
+is_wanted() { [ -n "$1" ] && { [ ${#wanted[@]} = 0 ] || [[ " ${wanted[*]} " == *" $1 "* ]]; }; }
+
+search_all()
+{
+	local model variant expected running=0
+	while read -r model variant expected; do
+		is_wanted "$model" || continue
+		[ "$running" -lt "$jobs" ] || wait -n
+		[ "$running" -lt "$jobs" ] && running=$((running + 1))
+		search "$model" "$variant" "$expected" "$scratch/$model,$variant" &
+	done <<<"$table"
+	wait
 }
 
 full_search()
 {
-	grep -q '^Full statespace search for:' "$scratch/out" &&
-		grep -q 'assertion violations[[:space:]]*+' "$scratch/out" &&
-		grep -q 'invalid end states[[:space:]]*+' "$scratch/out" &&
-		grep -q 'errors: 0$' "$scratch/out" &&
-		! grep -Eq 'not completed|too small|MEMLIM|out of memory|truncated|Bit ?state' "$scratch/out"
+	grep -q '^Full statespace search for:' "$out" &&
+		grep -q 'assertion violations[[:space:]]*+' "$out" &&
+		grep -q 'invalid end states[[:space:]]*+' "$out" &&
+		grep -q 'errors: 0$' "$out" &&
+		! grep -Eq 'not completed|too small|MEMLIM|out of memory|truncated|Bit ?state' "$out"
 }
 
 verdict()
 {
 	local broken
-	broken=$(sed -n 's/^pan:1: assertion violated (*\([a-z_]*\).*/\1/p' "$scratch/out")
+	broken=$(sed -n 's/^pan:1: assertion violated (*\([a-z_]*\).*/\1/p' "$out")
 	if [ -n "$broken" ]; then
 		echo "$broken"
 	elif full_search; then
 		echo pass
-	elif grep -q 'pan:1: invalid end state' "$scratch/out"; then
+	elif grep -q 'pan:1: invalid end state' "$out"; then
 		echo deadlock
 	else
 		echo incomplete
@@ -121,7 +143,7 @@ verdict()
 unreached()
 {
 	sed -n '/^unreached in/,/^$/s/^\t\([a-z_]*\.pml:[0-9]*\), state [0-9]*, \("[^"]*"\)$/\1 \2/p' \
-		"$scratch/out" | grep -v '"-end-"' | sort -u >"$scratch/now"
+		"$out" | grep -v '"-end-"' | sort -u >"$scratch/now"
 	if [ -e "$scratch/$1.unreached" ]; then
 		comm -12 "$scratch/now" "$scratch/$1.unreached" >"$scratch/both"
 		mv "$scratch/both" "$scratch/$1.unreached"
@@ -130,6 +152,8 @@ unreached()
 	fi
 }
 
+wanted=("$@")
+search_all
 passed=0 failed=0
 note() # RESULT WORD...
 {
@@ -141,17 +165,15 @@ note() # RESULT WORD...
 
 printf '  %-4s %-12s %-22s %10s %7s  %-18s %s\n' '' model variant states seconds expected got
 while read -r model variant expected; do
-	[ -n "$model" ] || continue
-	[ $# = 0 ] || [[ " $* " == *" $model "* ]] || continue
-	began=$(date +%s%N)
-	search "$model" "$variant" "$expected"
+	is_wanted "$model" || continue
+	out=$scratch/$model,$variant/out
 	got=$(verdict)
-	states=$(sed -n 's/^ *\([0-9][0-9]*\) states, stored.*/\1/p' "$scratch/out")
-	ms=$((($(date +%s%N) - began) / 1000000))
+	states=$(sed -n 's/^ *\([0-9][0-9]*\) states, stored.*/\1/p' "$out")
+	ms=$(cat "$scratch/$model,$variant/ms")
 	[ "$got" = "$expected" ] && result=ok || result=FAIL
 	note $result '%-12s %-22s %10s %5d.%d  %-18s %s\n' "$model" "$variant" "${states:-?}" \
 		$((ms / 1000)) $((ms / 100 % 10)) "$expected" "$got"
-	[ $result = ok ] || tail -n 30 "$scratch/out"
+	[ $result = ok ] || tail -n 30 "$out"
 	[ "$got" = pass ] && unreached "$model"
 done <<<"$table"
 
