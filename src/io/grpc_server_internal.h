@@ -207,8 +207,8 @@ void grpc_many_finish(struct grpc_stream *s);
 void grpc_many_forget(struct grpc_stream *s);
 
 /* grpc_server_reply.c */
-/* The headers of a streaming answer, before there is a message. */
-void grpc_begin_answer(struct grpc_stream *s);
+/* The session is to ask for what there is now: the headers at least. */
+void grpc_go_on(struct grpc_stream *s);
 /* One more message of the answer.  Keeps: a reference.  False: the peer does not read them. */
 bool grpc_push(struct grpc_stream *s, struct cx_buf *buf);
 /* The answer ends with this status; message is for people, may be NULL. */

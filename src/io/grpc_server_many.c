@@ -8,7 +8,7 @@
 
 void grpc_many_begin(struct grpc_stream *s)
 {
-	grpc_begin_answer(s);
+	grpc_go_on(s);
 }
 
 void grpc_many_forget(struct grpc_stream *s)

@@ -134,8 +134,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t
 	return (ssize_t)at;
 }
 
-/* The session is to ask for what there is now. */
-static void go_on(struct grpc_stream *s)
+void grpc_go_on(struct grpc_stream *s)
 {
 	nghttp2_session *session = s->conn->t.session;
 	const nghttp2_data_provider provider = { .source = { .ptr = s },
@@ -158,11 +157,6 @@ static void go_on(struct grpc_stream *s)
 	s->is_deferred = false;
 	if (nghttp2_session_resume_data(session, s->id) != 0)
 		failed(s);
-}
-
-void grpc_begin_answer(struct grpc_stream *s)
-{
-	go_on(s);
 }
 
 static uint32_t pieces_max(const struct grpc_stream *s)
@@ -191,7 +185,7 @@ bool grpc_push(struct grpc_stream *s, struct cx_buf *buf)
 	s->out_count++;
 	s->conn->out_bytes += p->len + PIECE_BYTES;
 	if (grpc_stream_is_streaming(s))
-		go_on(s); /* others follow with grpc_end at once */
+		grpc_go_on(s); /* others follow with grpc_end at once */
 	return true;
 }
 
@@ -234,7 +228,7 @@ void grpc_end(struct grpc_stream *s, enum grpc_status status, const char *messag
 	if (!s->is_head_sent && s->out_head == NULL)
 		trailers_only(s);
 	else
-		go_on(s);
+		grpc_go_on(s);
 }
 
 static ssize_t on_read_text(nghttp2_session *session, int32_t id, uint8_t *to, size_t room,

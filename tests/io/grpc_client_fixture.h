@@ -206,7 +206,7 @@ static void listen_falsely(struct false_server *s)
 	s->port = ntohs(addr.sin_port);
 }
 
-static void *serve_falsely(void *arg)
+static inline void *serve_falsely(void *arg)
 {
 	const struct false_server *s = arg;
 	const struct timeval patience = { .tv_usec = 300000 }; /* or it is never joined */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Many calls on one stream: our client and our server, and each of them with a peer that breaks the
- * rules or does not know them. */
+/* Many calls on one stream: our client with our server, and with one that breaks the rules or does not
+ * know them. */
 #include "io/grpc_client_fixture.h"
 #include "support/grpc_peer.h"
 #include "support/tls_pair.h"
@@ -39,7 +39,7 @@ Test(grpc_many, each_call_brings_its_answer)
 	cr_assert_eq(calls_of_many(), 2021);
 }
 
-Test(grpc_many, answers_come_as_they_are_known)
+Test(grpc_many, many_calls_wait_on_one_stream_and_those_of_other_methods_go_beside_it)
 {
 	start_many(later, TEST_MANY_LATER, (struct grpc_client_conf){ .connections = 1 });
 	ask(later, 500, 20000, 10);
@@ -77,7 +77,7 @@ Test(grpc_many, a_call_ends_at_its_deadline_and_its_late_answer_is_dropped)
 	cr_assert_eq(calls_of_many(), 100);
 }
 
-Test(grpc_many, what_never_has_an_answer_does_not_hold_up_others)
+Test(grpc_many, what_a_service_does_not_answer_keeps_its_place_at_the_server)
 {
 	server.settings.max_streams = 10;
 	start_many(never, TEST_MANY_NEVER, (struct grpc_client_conf){ .connections = 1 });
@@ -173,6 +173,7 @@ Test(grpc_many, works_over_tls)
 struct wire_server {
 	struct false_server s;
 	int fd;
+	uint32_t accepted;
 	uint8_t frame[16384 + 9];
 };
 
@@ -384,207 +385,41 @@ Test(grpc_many, behind_a_failure_in_a_lane_nothing_is_sent_that_has_not_begun)
 	close_wire(&w);
 }
 
-/* ---- false clients ---- */
-
-static struct grpc_peer peer;
-
-static void open_many(const char *path)
+/* Greets, says that it leaves, and waits for the client to go. */
+static void *leave_at_once(void *arg)
 {
-	start("http://127.0.0.1:%u", (struct grpc_client_conf){ 0 });
-	grpc_peer_open(&peer, server.port);
-	grpc_peer_headers(&peer, 1, H2_END_HEADERS, path, "application/grpc", NULL);
-}
+	static const char settings[9] = { 0, 0, 0, 4 };
+	static const char goaway[17] = { 0, 0, 8, 7 };
+	struct wire_server *w = arg;
+	char bytes[512];
 
-static size_t request(uint8_t *out, uint64_t id, uint64_t timeout_ms, const char *text)
-{
-	const size_t head = grpc_many_head(out, id, timeout_ms, strlen(text));
+	for (;;) {
+		const int fd = accept(w->s.fd, NULL, NULL);
 
-	memcpy(out + head, text, strlen(text));
-	return head + strlen(text);
-}
-
-static void send_request(uint64_t id, const char *text)
-{
-	uint8_t out[200];
-	const size_t len = request(out, id, 0, text);
-
-	grpc_peer_frame(&peer, H2_DATA, 0, 1, out, len);
-}
-
-/* The first answer of the next frame; its bytes stay there. */
-static struct grpc_many_answer next_answer(void)
-{
-	struct grpc_many_answer a;
-	struct wire_slice message;
-
-	do
-		cr_assert(grpc_peer_next(&peer));
-	while (peer.frame.type != H2_DATA);
-	cr_assert(grpc_whole_message(wire_slice(peer.frame.payload, peer.frame.len), &message));
-	cr_assert(grpc_many_read_answer(message, &a));
-	return a;
-}
-
-Test(grpc_many, the_headers_come_before_there_is_a_call)
-{
-	open_many(TEST_MANY_ECHO);
-	do
-		cr_assert(grpc_peer_next(&peer));
-	while (peer.frame.type != H2_HEADERS);
-	cr_assert_not(peer.frame.flags & H2_END_STREAM);
-	grpc_peer_close(&peer);
-}
-
-Test(grpc_many, takes_a_request_in_frames_of_one_byte_and_many_in_one_frame)
-{
-	struct grpc_many_answer a;
-	uint8_t out[600];
-	size_t len;
-
-	open_many(TEST_MANY_ECHO);
-	len = request(out, 7, 5000, "hello");
-	for (size_t i = 0; i < len; i++)
-		grpc_peer_frame(&peer, H2_DATA, 0, 1, out + i, 1);
-	a = next_answer();
-	cr_assert_eq(a.id, 7);
-	cr_assert_eq(a.status, GRPC_OK);
-	cr_assert(wire_slice_is(a.response, "hello"));
-	len = request(out, 8, 0, "one");
-	len += request(out + len, UINT64_MAX, 0, "two");
-	len += request(out + len, 9, 0, "three");
-	grpc_peer_frame(&peer, H2_DATA, 0, 1, out, len - 2); /* the last one is cut */
-	grpc_peer_frame(&peer, H2_DATA, H2_END_STREAM, 1, out + len - 2, 2);
-	{
-		struct grpc_answer all;
-
-		grpc_peer_answer(&peer, 1, &all);
-		cr_assert_eq(all.status, GRPC_OK, "the stream ends with the last answer");
-		cr_assert_eq(all.body_len, 3 * (5 + 2 + 2) + 9 + 3 + 3 + 5);
-		free(all.body);
+		if (fd < 0)
+			return NULL;
+		__atomic_fetch_add(&w->accepted, 1, __ATOMIC_SEQ_CST);
+		send(fd, settings, sizeof(settings), MSG_NOSIGNAL);
+		send(fd, goaway, sizeof(goaway), MSG_NOSIGNAL);
+		while (recv(fd, bytes, sizeof(bytes), 0) > 0)
+			;
+		close(fd);
 	}
-	grpc_peer_close(&peer);
 }
 
-Test(grpc_many, without_a_request_in_it_or_over_the_limit_a_call_is_refused_alone)
+Test(grpc_many, a_server_that_leaves_at_once_is_tried_again_with_pauses)
 {
-	struct grpc_many_answer a;
+	struct wire_server w = { 0 };
+	pthread_t thread;
+	char text[100];
+	uint32_t n;
 
-	server.settings.max_streams = 2;
-	open_many(TEST_MANY_LATER);
-	grpc_peer_frame(&peer, H2_DATA, 0, 1, "\0\0\0\0\2\x08\x05", 7);
-	a = next_answer();
-	cr_assert_eq(a.id, 5);
-	cr_assert_eq(a.status, GRPC_INVALID_ARGUMENT);
-	cr_assert_gt(a.message.len, 0);
-	send_request(1, "a");
-	send_request(2, "b");
-	send_request(3, "c");
-	a = next_answer();
-	cr_assert_eq(a.id, 3);
-	cr_assert_eq(a.status, GRPC_RESOURCE_EXHAUSTED);
-	cr_assert_eq(next_answer().status, GRPC_OK);
-	grpc_peer_close(&peer);
-}
-
-Test(grpc_many, what_is_no_message_ends_the_stream)
-{
-	open_many(TEST_MANY_ECHO);
-	grpc_peer_headers(&peer, 3, H2_END_HEADERS, TEST_MANY_ECHO, "application/grpc", NULL);
-	grpc_peer_frame(&peer, H2_DATA, 0, 3, "\1\0\0\0\1\x08", 6);
-	grpc_peer_expect(&peer, 3, GRPC_UNIMPLEMENTED);
-	grpc_peer_headers(&peer, 5, H2_END_HEADERS, TEST_MANY_ECHO, "application/grpc", NULL);
-	grpc_peer_frame(&peer, H2_DATA, 0, 5, "\0\0\x40\0\x21", 5); /* 4 MiB and 33 */
-	grpc_peer_expect(&peer, 5, GRPC_RESOURCE_EXHAUSTED);
-	grpc_peer_headers(&peer, 7, H2_END_HEADERS, TEST_MANY_ECHO, "application/grpc", NULL);
-	grpc_peer_frame(&peer, H2_DATA, H2_END_STREAM, 7, "\0\0\0\0\2\x08", 6);
-	grpc_peer_expect(&peer, 7, GRPC_INTERNAL);
-	grpc_peer_frame(&peer, H2_DATA, 0, 1, "\0\0\0\0\1\x08", 6);
-	grpc_peer_expect(&peer, 1, GRPC_INVALID_ARGUMENT);
-	{
-		const time_t began = time(NULL);
-
-		while (grpc_peer_next(&peer))
-			; /* what was under way would not count any more: the connection ends */
-		cr_assert_lt(time(NULL) - began, 10, "not by the peer's patience");
-	}
-	grpc_peer_close(&peer);
-}
-
-Test(grpc_many, late_replies_of_a_stream_that_was_reset_are_dropped)
-{
-	open_many(TEST_MANY_LATER);
-	for (uint64_t i = 0; i < 100; i++)
-		send_request(i, "x");
-	grpc_peer_frame(&peer, H2_RST_STREAM, 0, 1, "\0\0\0\x08", 4);
-	grpc_peer_headers(&peer, 3, H2_END_HEADERS, TEST_MANY_LATER, "application/grpc", NULL);
-	{
-		uint8_t out[100];
-		const size_t len = request(out, 77, 0, "y");
-
-		grpc_peer_frame(&peer, H2_DATA, H2_END_STREAM, 3, out, len);
-	}
-	cr_assert_eq(next_answer().id, 77); /* in the same memory */
-	grpc_peer_close(&peer);
-}
-
-Test(grpc_many, a_stream_that_is_held_open_ends_when_the_server_drains)
-{
-	open_many(TEST_MANY_LATER);
-	send_request(1, "x");
-	cr_assert_eq(next_answer().id, 1);
-	grpc_test_drain(&server);
-	grpc_peer_expect(&peer, 1, GRPC_UNAVAILABLE); /* what came meanwhile has no answer */
-	grpc_peer_close(&peer);
-}
-
-/* Who goes on asking has no answers for that, and cannot keep the server from ending. */
-Test(grpc_many, a_call_on_a_stream_that_is_to_end_is_refused)
-{
-	bool was_refused = false;
-
-	open_many(TEST_MANY_LATER);
-	send_request(0, "x");
-	cr_assert_eq(next_answer().id, 0);
-	for (uint64_t id = 1; id < 20; id++)
-		send_request(id, "x");
-	grpc_test_drain(&server);
-	for (uint64_t id = 100; id < 1000 && grpc_peer_next(&peer); id++) {
-		struct grpc_many_answer a;
-		struct wire_slice message;
-
-		if (peer.frame.type == H2_PING && !(peer.frame.flags & H2_ACK))
-			grpc_peer_frame(&peer, H2_PING, H2_ACK, 0, peer.frame.payload, 8);
-		if (peer.frame.type == H2_PING || peer.frame.type == H2_GOAWAY)
-			send_request(id, "late");
-		if (peer.frame.type == H2_DATA &&
-		    grpc_whole_message(wire_slice(peer.frame.payload, peer.frame.len),
-		                       &message) &&
-		    grpc_many_read_answer(message, &a) && a.id >= 100)
-			was_refused |= a.status == GRPC_UNAVAILABLE;
-		if (peer.frame.type == H2_HEADERS && (peer.frame.flags & H2_END_STREAM))
-			break;
-	}
-	cr_assert(was_refused);
-	grpc_peer_close(&peer);
-}
-
-/* A peer that asks and does not read has no more than twice the calls it may have; or its window is over. */
-static bool is_refused(const struct grpc_server_figures *f)
-{
-	return f->errors > 0;
-}
-
-Test(grpc_many, who_asks_and_does_not_read_is_ended)
-{
-	const uint8_t no_window[6] = { 0, 4, 0, 0, 0, 0 }; /* INITIAL_WINDOW_SIZE 0 */
-
-	server.settings.max_streams = 4;
-	open_many(TEST_MANY_ECHO);
-	grpc_peer_frame(&peer, H2_SETTINGS, 0, 0, no_window, sizeof(no_window));
-	for (uint64_t i = 0; i < 40; i++) {
-		send_request(i, "x");
-		usleep(5000);
-	}
-	cr_assert(grpc_peer_wait(is_refused));
-	grpc_peer_close(&peer);
+	listen_falsely(&w.s);
+	pthread_create(&thread, NULL, leave_at_once, &w);
+	snprintf(text, sizeof(text), "http://127.0.0.1:%u", w.s.port);
+	start(text, (struct grpc_client_conf){ .connections = 1 });
+	usleep(1500000);
+	n = __atomic_load_n(&w.accepted, __ATOMIC_SEQ_CST);
+	cr_assert(n >= 2 && n <= 60, "%u times", n);
+	end_falsely(&w.s, thread);
 }
