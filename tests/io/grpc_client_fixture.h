@@ -34,12 +34,12 @@ static struct {
 
 static uint64_t affinity; /* of the calls; 0: none */
 
-static void count(uint32_t *counter)
+static inline void count(uint32_t *counter)
 {
 	__atomic_fetch_add(counter, 1, __ATOMIC_SEQ_CST);
 }
 
-static void on_go(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+static inline void on_go(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	const struct plan *p = (const void *)CX_MSG_AS(struct grpc_control_msg, msg)->name;
 	struct cx_buf *buf = cx_buf_new(p->bytes);
@@ -59,7 +59,7 @@ static void on_go(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	cx_buf_unref(buf);
 }
 
-static void on_result(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+static inline void on_result(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	const struct grpc_result *m = CX_MSG_AS(struct grpc_result, msg);
 
@@ -76,7 +76,7 @@ static void on_result(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 	count(&got.answers);
 }
 
-static void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
+static inline void on_error(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	(void)ctx;
 	(void)state;
@@ -104,7 +104,7 @@ static struct cx_ref driver, client;
 static char targets[256];
 
 /* The server's settings and, with its port in place of %u, the client's targets. */
-static void start(const char *text, struct grpc_client_conf conf)
+static inline void start(const char *text, struct grpc_client_conf conf)
 {
 	const char *why = grpc_test_make(&server);
 
@@ -117,7 +117,7 @@ static void start(const char *text, struct grpc_client_conf conf)
 	cr_assert_null(why, "%s", why);
 }
 
-static void ask(const char *method, uint32_t n, uint32_t timeout_ms, uint32_t bytes)
+static inline void ask(const char *method, uint32_t n, uint32_t timeout_ms, uint32_t bytes)
 {
 	static struct plan plan;
 	struct grpc_control_msg *m =
@@ -130,7 +130,7 @@ static void ask(const char *method, uint32_t n, uint32_t timeout_ms, uint32_t by
 	cr_assert_eq(cx_post(server.rt, driver, &m->hdr), CX_OK);
 }
 
-static void await(uint32_t answers)
+static inline void await(uint32_t answers)
 {
 	for (int i = 0; i < 8000; i++) {
 		if (__atomic_load_n(&got.answers, __ATOMIC_SEQ_CST) >= answers)
@@ -140,7 +140,7 @@ static void await(uint32_t answers)
 	cr_assert_fail("%u of %u answers came", got.answers, answers);
 }
 
-static void expect(enum grpc_status status, uint32_t n)
+static inline void expect(enum grpc_status status, uint32_t n)
 {
 	await(n);
 	cr_assert_eq(got.by_status[status], n, "%u of %u are %s; the last one says: %s",
@@ -149,7 +149,7 @@ static void expect(enum grpc_status status, uint32_t n)
 }
 
 /* Until a connection is there: what is asked before may be UNAVAILABLE. */
-static void await_connection(void)
+static inline void await_connection(void)
 {
 	for (int i = 0; i < 100; i++) {
 		ask(TEST_ECHO, 1, 20000, 1);
@@ -162,7 +162,7 @@ static void await_connection(void)
 }
 
 /* Until the server has so many connections open, and has had at least so many calls. */
-static bool server_comes_to(const struct grpc_server_figures *wanted)
+static inline bool server_comes_to(const struct grpc_server_figures *wanted)
 {
 	struct grpc_server_figures f;
 
@@ -175,12 +175,12 @@ static bool server_comes_to(const struct grpc_server_figures *wanted)
 	return false;
 }
 
-static void defaults(void)
+static inline void defaults(void)
 {
 	grpc_test_defaults(&server);
 }
 
-static void stop(void)
+static inline void stop(void)
 {
 	grpc_test_stop(&server);
 }
@@ -193,7 +193,7 @@ struct false_server {
 	bool greets; /* sends SETTINGS, then closes when a call has come; else closes at once */
 };
 
-static void listen_falsely(struct false_server *s)
+static inline void listen_falsely(struct false_server *s)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET,
 		                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -226,7 +226,7 @@ static inline void *serve_falsely(void *arg)
 	}
 }
 
-static void end_falsely(struct false_server *s, pthread_t thread)
+static inline void end_falsely(struct false_server *s, pthread_t thread)
 {
 	shutdown(s->fd, SHUT_RDWR);
 	pthread_join(thread, NULL);
