@@ -9,7 +9,7 @@
 
 CONF ?= release
 V ?= 0
-FUZZ_SECS ?= 10
+FUZZ_SECS ?= 5
 PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -499,7 +499,7 @@ help:
 	@echo '             make sim-selftest      does it report what fails?'
 	@echo '             make models            the lock-free parts as models, searched exhaustively'
 	@echo '             make mutants           planted bugs, each found by the simulator'
-	@echo '             make fuzz              FUZZ_SECS=10 each, clang'
+	@echo '             make fuzz              FUZZ_SECS=5 each, clang'
 	@echo '             make kafka-test        KAFKA_BROKERS=...: the Kafka adapters on real brokers'
 	@echo '             make e2e               protocol, with clients that are not ours'
 	@echo '             make e2e-stack         the same on 2 servers, 2 gateways, 2 workers with real backends'

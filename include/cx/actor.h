@@ -166,9 +166,10 @@ struct cx_actor_type {
 	const char *name;    /* in log lines and figures */
 	uint32_t state_size; /* bytes; zeroed before start */
 	uint32_t conf_size;  /* bytes copied from cx_spawn's conf to start */
-	/* Messages.  Those from actors of its own worker and all others are counted apart, each up to
-	 * this; the others may overshoot it by the number of sending threads - 1.  All that waits counts,
-	 * also what is never refused itself (answers, reserved and control messages). */
+	/* Messages.  All that waits counts, also what is never refused itself (answers, reserved and control
+	 * messages).  Nobody is refused before so many wait.  Other threads may overshoot it by their number
+	 * - 1, workers by 16; and all by what others have on the way to it, as much each at most, while its
+	 * worker is held up in one turn. */
 	uint32_t mailbox_cap;
 	uint32_t batch_max; /* messages a turn; 0: 64 */
 	enum cx_placement placement;

@@ -31,6 +31,13 @@ void *cx_worker_loop(const struct cx_worker *worker);
 struct cx_ctx *cx_io_enter(struct cx_worker *worker, struct cx_ref self);
 void cx_io_leave(struct cx_ctx *ctx);
 
+/* What the actors of this worker sent to others is with these.  The runtime keeps messages between workers back for
+ * a few turns, to send several at once, but not before it tells anybody anything in another way.  An
+ * adapter that tells the outside something (a write to a socket) calls this first: else somebody could learn of
+ * it and send a message that overtakes what was sent here before.
+ * Thread: any; does nothing on one that is not a worker's. */
+void cx_io_flush(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cx/io.h>
 #include <cx/log.h>
 
 #include "io/grpc_server_internal.h"
@@ -66,6 +67,7 @@ static void begin_closing(struct grpc_conn *c)
 {
 	if (c->phase == GRPC_CONN_CLOSING)
 		return;
+	cx_io_flush();
 	if (c->t.tls != NULL || shutdown(c->t.watch.fd, SHUT_WR) != 0) {
 		end(c); /* TLS says goodbye by itself */
 		return;

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cx/io.h>
+
 #include "io/openssl_h2.h"
 
 #define READS_A_TURN 8 /* then others have their turn */
@@ -93,6 +95,7 @@ static size_t send_some(struct grpc_transport *t, const uint8_t *bytes, size_t l
 	size_t at = 0;
 
 	*io = GRPC_IO_OK;
+	cx_io_flush();
 	while (at < len) {
 		bool wants_write = false;
 		const ssize_t n = t->tls == NULL ? send(t->watch.fd, bytes + at, len - at,
@@ -184,6 +187,7 @@ bool grpc_transport_is_done(const struct grpc_transport *t)
 
 void grpc_transport_close(struct grpc_transport *t)
 {
+	cx_io_flush();
 	if (t->watch.fd >= 0) {
 		const enum cx_err err = loop_uv_watch(t->loop, &t->watch, 0);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cx/io.h>
 #include <cx/log.h>
 
 #include "io/kafka_consumer_state.h"
@@ -147,6 +148,7 @@ static void close_client(struct kafka_consumer *c)
 {
 	if (c->rk != NULL) {
 		c->after = KAFKA_AFTER_CLOSE;
+		cx_io_flush();
 		rd_kafka_consumer_close(c->rk);
 	}
 	dismantle(c, 0);

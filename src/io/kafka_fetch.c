@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <cx/io.h>
 #include <cx/log.h>
 
 #include "io/kafka_record.h"
@@ -251,6 +252,7 @@ void kafka_fetch_commit(struct cx_ctx *ctx, struct kafka_consumer *c)
 			rd_kafka_topic_partition_list_add(list, c->conf->topics[p->topic],
 			                                  p->number)
 				->offset = p->done;
+	cx_io_flush();
 	if (list->cnt > 0 && rd_kafka_commit_queue(c->rk, list, c->commit_queue, NULL, NULL) ==
 	                             RD_KAFKA_RESP_ERR_NO_ERROR) {
 		c->is_committing = true;

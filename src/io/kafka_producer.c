@@ -15,6 +15,7 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <cx/io.h>
 #include <cx/log.h>
 
 #include "io/kafka_linger.h"
@@ -288,6 +289,7 @@ static rd_kafka_resp_err_t hand(struct producer *p, struct kafka_entry *e)
 	uint8_t *const value = cx_buf_data(e->buf) + e->headers_len; /* only read */
 	const size_t len = cx_buf_len(e->buf) - e->headers_len;
 
+	cx_io_flush();
 	if (e->headers_len > 0)
 		return hand_with_headers(p, e, value, len);
 	if (rd_kafka_produce(p->topics[e->topic], partition_for(p, e->topic), 0, value, len,

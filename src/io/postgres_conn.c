@@ -92,6 +92,7 @@ static void lose(struct cx_ctx *ctx, struct postgres_conn *c)
 static void release(struct postgres_conn *c)
 {
 	unwatch(c);
+	cx_io_flush();
 	PQfinish(c->pg);
 	c->pg = NULL;
 }
@@ -129,8 +130,10 @@ bool postgres_conn_has_room(const struct postgres_conn *c)
 /* False: the connection is of no use any more. */
 static bool flush(struct postgres_conn *c)
 {
-	const int rc = PQflush(c->pg);
+	int rc;
 
+	cx_io_flush();
+	rc = PQflush(c->pg);
 	return rc >= 0 && watch(c, LOOP_READABLE | (rc > 0 ? (unsigned)LOOP_WRITABLE : 0u));
 }
 
@@ -154,6 +157,7 @@ static bool put_statements(struct postgres_conn *c, const struct cx_buf *buf)
 void postgres_conn_send(struct cx_ctx *ctx, struct postgres_conn *c, struct postgres_entry *e)
 {
 	e->sent_ns = cx_now_ns(ctx);
+	cx_io_flush(); /* the library writes when it has enough, too */
 	postgres_ring_push(&c->sent, e);
 	if ((e->buf != NULL && !put_statements(c, e->buf)) || !PQpipelineSync(c->pg) ||
 	    !flush(c))

@@ -30,6 +30,7 @@
 
 static void release(struct redis_link *link)
 {
+	cx_io_flush();
 	if (link->watch.fd >= 0) {
 		const enum cx_err err = loop_uv_watch(link->loop, &link->watch, 0);
 
@@ -139,6 +140,7 @@ void redis_link_flush(struct cx_ctx *ctx, struct redis_link *link)
 {
 	if (link->state != REDIS_LINK_LOGIN && link->state != REDIS_LINK_UP)
 		return;
+	cx_io_flush();
 	while (link->out_at < link->out_len) {
 		const uint8_t *at = link->out + link->out_at;
 		const size_t len = link->out_len - link->out_at;

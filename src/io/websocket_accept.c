@@ -262,6 +262,7 @@ static void cut_off(struct ws_conn *c)
 	}
 	SSL_free(c->tls);
 	c->tls = NULL;
+	cx_io_flush();
 	c->fin_sent = shutdown(c->watch.fd, SHUT_WR) == 0;
 	finish(c);
 }

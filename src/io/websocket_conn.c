@@ -98,6 +98,7 @@ void ws_conn_free(struct ws_conn *c)
 	if (c->tls != NULL)
 		SSL_free(c->tls);
 	c->tls = NULL;
+	cx_io_flush();
 	close(c->watch.fd);
 	c->watch.fd = -1;
 	ws_conn_release(c);

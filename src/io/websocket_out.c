@@ -189,6 +189,7 @@ static ssize_t batch_write(struct ws_conn *c, struct batch *b)
 {
 	struct msghdr msg = { .msg_iov = b->iov, .msg_iovlen = (size_t)b->count };
 
+	cx_io_flush();
 	if (b->count == 1)
 		return ws_send_some(c, b->iov[0].iov_base, b->iov[0].iov_len);
 	return sendmsg(c->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -244,6 +245,7 @@ static void drained(struct ws_conn *c)
 	if (c->phase != WS_CLOSING || !c->peer_done || c->fin_sent)
 		return;
 	c->fin_sent = true;
+	cx_io_flush();
 	ws_tls_goodbye(c);
 	shutdown(c->watch.fd, SHUT_WR);
 	if (c->saw_eof)

@@ -7,6 +7,7 @@
 
 #include <cx/log.h>
 
+#include "runtime/crossing.h"
 #include "runtime/internal.h"
 
 struct cx__watcher {
@@ -30,14 +31,18 @@ static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned an
 	}
 	memset(chunk, 0, CX__CHUNK * sizeof(*chunk));
 	for (uint32_t i = CX__CHUNK; i-- > 0;) {
-		ck_stack_init(&chunk[i].mail);
-		ck_stack_init(&chunk[i].control);
+		if (any) {
+			ck_stack_init(&chunk[i].mail);
+			ck_stack_init(&chunk[i].control);
+		}
 		chunk[i].slot = n * CX__CHUNK + i;
 		atomic_store_explicit(&chunk[i].gen, 2,
 		                      memory_order_relaxed); /* CX_NOBODY is 0 */
 		chunk[i].home = home->index;
 		chunk[i].any = (uint8_t)any;
+		chunk[i].is_any = (uint8_t)any;
 		chunk[i].status = CX__FREE;
+		chunk[i].half = INT32_MAX; /* START knows */
 		chunk[i].direct = any ? CX__DIRECT_NEVER : home->index;
 		chunk[i].free_next = i + 1 < CX__CHUNK ? &chunk[i + 1] : NULL;
 	}
@@ -82,7 +87,8 @@ static struct cx__kind *add_kind(struct cx_runtime *rt, const struct cx_actor_ty
 	struct cx__kind *kind = calloc(1, sizeof(*kind));
 	const uint32_t n = atomic_load_explicit(&rt->kind_count, memory_order_relaxed);
 
-	cx_assert(kind != NULL && n < CX__KINDS_MAX && type->handler_count < UINT8_MAX);
+	cx_assert(kind != NULL && n < CX__KINDS_MAX && type->handler_count < UINT8_MAX &&
+	          type->mailbox_cap <= INT32_MAX);
 	kind->type = type;
 	kind->index = n;
 	kind->batch = type->batch_max > 0 ? type->batch_max : CX__BATCH;
@@ -182,6 +188,8 @@ enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
 		return CX_ENOMEM;
 	a->kind = kind;
 	a->mailbox_cap = (int32_t)type->mailbox_cap;
+	if (!a->any) /* until START knows how full it is who sends looks closely; relaxed, as the release below */
+		atomic_store_explicit(&a->share, 0, memory_order_relaxed);
 	ref.slot = a->slot;
 	ref.gen = atomic_load_explicit(&a->gen, memory_order_relaxed) + 1;
 	cx_assert(ref.gen % 2 == 1);
@@ -197,6 +205,9 @@ enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
 	                  cx__start_msg(here, CX_MSG_START, type, conf, supervisor),
 	                  CX__CONTROL);
 	cx_assert(err == CX_OK);
+	if (here != NULL)
+		cx__parcel_flush(
+			here); /* before anybody reads *out who was told by no message */
 	return CX_OK;
 }
 
@@ -220,6 +231,14 @@ void cx__actor_start(struct cx_worker *w, struct cx__actor *a, const struct cx_m
 		cx__count(&w->counts[a->kind->index].restarts, 1);
 	} else {
 		a->supervisor = m->supervisor;
+		a->half = a->any ? INT32_MAX : a->mailbox_cap / 2 + a->mailbox_cap % 2;
+		if (!a->any) {
+			cx__set_filling(a,
+			                atomic_load_explicit(&a->local_depth,
+			                                     memory_order_relaxed) >= a->half);
+			atomic_store_explicit(&a->share, a->mailbox_cap / 2,
+			                      memory_order_relaxed);
+		}
 		a->state_owner = w->pool;
 		a->state = cx__pool_take(w->pool, type->state_size > 0 ? type->state_size : 1,
 		                         &a->state_cls);
@@ -292,7 +311,7 @@ static uint64_t bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_m
 
 		*head = msg->link;
 		if (msg->flags & CX__LOCAL)
-			cx__add_local(a, -1);
+			cx__take_local(a);
 		else
 			a->taken++;
 		cx__dead_letter(w->rt, w, msg);
@@ -316,10 +335,12 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 			return;
 	}
 	a->status = CX__FREE;
+	cx__parcel_flush(w); /* its last messages, before anybody sees that it is gone */
 	/* From here on sends get CX_EGONE; what is pushed late is a dead letter (rule 4). */
 	atomic_store_explicit(&a->gen, self.gen + 1, memory_order_release);
 	notify_watchers(w, a, self);
-	cx__drain(a);
+	if (a->any)
+		cx__drain(a);
 	bounce_all(w, a, &a->control_head);
 	cx__count(&w->counts[a->kind->index].dead, bounce_all(w, a, &a->mail_head));
 	cx__pool_give(a->state_owner, a->state, a->state_cls);
@@ -328,7 +349,7 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 	a->reason = CX_OK;
 	a->supervisor = CX_NOBODY;
 	cx__count(&w->counts[a->kind->index].ended, 1);
-	/* What came over the stacks is taken off depth after the turn (rule 2). */
+	/* What came over stacks of its own is taken off depth after the turn (rule 2). */
 	give_slot(w->rt, a);
 }
 

@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the runtime share.  Reading order: mailbox.c, actor.c, worker.c.
  *
- * Messages reach an actor on two ways: what its own worker sends is appended to a plain list (direct
- * hand-over: no atomic operation), all else goes over a lock-free stack.
+ * Messages wait in two plain lists of their actor (ordinary, control), which only its worker touches.  What
+ * that worker itself sends is appended at once (direct hand-over: no atomic operation).  All else comes over
+ * the one stack of the worker (crossing.c).  Actors of any worker have stacks of their own instead.
  *
  * Scheduling rules (asserts and tests cite them):
- * 1. depth counts the messages that came over the stacks and are not yet taken off it, of both
- *    lanes; local_depth those of the home worker.
- * 2. Whoever moves depth from 0 up holds the actor's one token and brings it to the home worker
- *    (inject stack; for an actor of any worker: a run queue).  The token rests there while
- *    depth > 0, and is gone when the runner takes depth back to 0.  The runner takes handled messages
- *    off depth only while the token is with it: before, the sender may still be linking the actor.
+ * 1. local_depth counts the messages in an actor's lists that belong to its home; depth those on their way
+ *    there that were sent singly.  Of an actor of any worker depth counts all, of both lanes, until they are
+ *    handled.
+ * 2. Of these: whoever moves depth from 0 up holds the actor's one token and brings it to a run queue (by the
+ *    inject stack of a worker where it has none).  The token rests there while depth > 0, and is gone when
+ *    the runner takes depth back to 0.
  * 3. An actor with a home is run by its home worker only, so one runner at a time; `queued` keeps it in
  *    the run queue once.  An actor of any worker is run by who holds its token.
  * 4. A slot's memory lives as long as the runtime; `gen` is even while it is free, odd while an actor
  *    lives in it.  A message carries the generation it was sent to, and is a dead letter when that
  *    is not the slot's at dispatch.
- * 5. A parked actor (failed, waits to be restarted) keeps its token in `parked`: the next control
- *    message over the stack takes it from there.
- *    Models: tests/models/mailbox.pml, hand_over.pml (`make models`).
- * 6. One sender's messages to one receiver take one way: the list when both live on one worker, the
- *    stack otherwise; actors of any worker always use the stack.
+ * 5. A parked actor of any worker (failed, waits to be restarted) keeps its token in `parked`: the next control
+ *    message over its stack takes it from there.  One with a home is just not queued.
+ * 6. One sender's messages to one receiver with a home take one way: its lists when both live on one worker,
+ *    its worker's stack otherwise; actors of any worker always send over stacks.
  * 7. Causal order: of two messages to one actor in one lane, the first sent goes first when its sender's
- *    later messages led to the second, whoever sent that.  So what lies on the stack is taken before the list grows. */
+ *    later messages led to the second, whoever sent that.  So what a worker keeps back goes out before
+ *    anything else that it sends elsewhere.
+ *    Models: tests/models/mailbox.pml, crossing.pml (`make models`). */
 #ifndef CX_RUNTIME_INTERNAL_H
 #define CX_RUNTIME_INTERNAL_H
 
@@ -52,6 +54,7 @@
 /* What an actor's and a worker's `direct` hold when no hand-over is direct: they never compare equal. */
 #define CX__DIRECT_NEVER 0xffff
 #define CX__DIRECT_NOW_NEVER 0xfffe
+#define CX__DIRECT_NOBODY 0xfffd /* of parcel_to */
 
 enum cx__flag {
 	CX__ASK = 1,    /* an answer is expected */
@@ -59,8 +62,10 @@ enum cx__flag {
 	CX__FINAL = 4,  /* an answer whose ask was already taken from the table */
 	CX__TIMER = 8,  /* its seq must still be the timer's */
 	CX__OFFLOADED = 16,
-	CX__LOCAL = 32,  /* came over the list, not the stack */
-	CX__TRACED = 64, /* its handler is traced (trace.c) */
+	CX__LOCAL = 32,       /* in a list of its home: local_depth counts it */
+	CX__TRACED = 64,      /* its handler is traced (trace.c) */
+	CX__TO_CONTROL = 128, /* on the way: for the control lane */
+	CX__PARCEL = 256,     /* on the way: the first of several (crossing.c) */
 };
 
 /* Messages of the runtime's own that no user sees. */
@@ -90,6 +95,7 @@ enum cx__status {
 };
 
 struct cx__ask;
+struct cx__bridge;
 struct cx__watcher;
 
 /* Who handles a type of message: its size is 0 when nobody does. */
@@ -107,15 +113,22 @@ struct cx__kind {
 };
 
 struct cx__actor {
-	/* written by senders, beside what they read and hardly anybody writes */
-	_Alignas(64) ck_stack_t mail;
-	ck_stack_t control;
-	ck_stack_entry_t inject;         /* link in the home's inject stack */
+	/* what senders read: of an actor with a home hardly anybody writes it */
+	_Alignas(64) union {
+		struct { /* of an actor of any worker */
+			ck_stack_t mail, control;
+			ck_stack_entry_t inject; /* link in a worker's inject stack */
+		};
+		struct { /* of one with a home */
+			/* so much may be under way from one worker, unless it is filling */
+			_Atomic int32_t share;
+			_Atomic uint8_t filling; /* what is_filling says, for others */
+		};
+	};
 	_Atomic(struct cx__kind *) kind; /* written by spawn; late senders may still look */
 	_Atomic int32_t depth;
 	_Atomic uint32_t gen;
-	/* of the slot, for good, as is any: the home, or CX__DIRECT_NEVER where any is set.  Here, since
-	 * senders of other workers look at it too */
+	/* of the slot, for good, as is any: the home, or CX__DIRECT_NEVER where any is set */
 	uint16_t direct;
 	uint16_t home; /* worker index */
 	uint8_t any;   /* of the slot, for good: may run on every worker (else only at home) */
@@ -128,15 +141,16 @@ struct cx__actor {
 	void *state;
 	_Atomic int32_t local_depth; /* relaxed: figures read it */
 	int32_t mailbox_cap;         /* the type's, for senders on the home worker */
+	int32_t half; /* of it: from here on it is filling; of an actor of any worker none */
 	uint32_t slot;
 	uint8_t queued; /* in the run queue */
 	uint8_t reason; /* enum cx_err */
 	union {
 		struct {
-			uint8_t status;    /* enum cx__status */
-			uint8_t has_token; /* rule 2 */
-			uint8_t is_parked; /* we put the token into `parked` */
-			uint8_t ending;    /* set by cx_stop / cx_fail */
+			uint8_t status; /* enum cx__status */
+			uint8_t ending; /* set by cx_stop / cx_fail */
+			uint8_t is_filling; /* local_depth reached half, and is not back at its half */
+			uint8_t is_any; /* = any */
 		};
 		uint32_t unquiet; /* all four at once: 0 in most turns */
 	};
@@ -164,12 +178,33 @@ static inline void cx__count(_Atomic uint64_t *c, uint64_t n)
 	                      memory_order_relaxed);
 }
 
-/* Thread: the home worker's. */
-static inline void cx__add_local(struct cx__actor *a, int32_t n)
+/* relaxed, both: a hint, or our own write. */
+static inline void cx__set_filling(struct cx__actor *a, bool is_filling)
+{
+	a->is_filling = is_filling;
+	atomic_store_explicit(&a->filling, is_filling, memory_order_relaxed);
+}
+
+/* Thread: the home worker's, as of the next two. */
+static inline void cx__take_local(struct cx__actor *a)
 {
 	atomic_store_explicit(&a->local_depth,
-	                      atomic_load_explicit(&a->local_depth, memory_order_relaxed) + n,
+	                      atomic_load_explicit(&a->local_depth, memory_order_relaxed) - 1,
 	                      memory_order_relaxed);
+}
+
+/* Thread: any.  To be read before all else that is added to it. */
+static inline int32_t cx__list_depth(const struct cx__actor *a)
+{
+	return atomic_load_explicit(&a->local_depth, memory_order_acquire);
+}
+
+static inline void cx__add_local(struct cx__actor *a)
+{
+	/* release: pairs with cx__list_depth, who sees it counted here sees it counted nowhere else */
+	atomic_store_explicit(&a->local_depth,
+	                      atomic_load_explicit(&a->local_depth, memory_order_relaxed) + 1,
+	                      memory_order_release);
 }
 
 struct cx_ctx {
@@ -195,7 +230,9 @@ struct cx__watch {
 
 struct cx_worker {
 	/* written by others */
-	_Alignas(64) ck_stack_t inject; /* actors made runnable by other threads */
+	_Alignas(64)
+		ck_stack_t inject; /* actors of any worker that other threads made runnable */
+	ck_stack_t mail;           /* messages to actors with this home */
 	_Atomic uint32_t sleeping;
 	_Atomic uint32_t stop; /* enum cx__stop */
 	_Atomic uint64_t wakeups;
@@ -218,13 +255,22 @@ struct cx_worker {
 	uint8_t is_tracing;      /* the handler that runs is traced, so is what it sends */
 	uint8_t is_turn_tracing; /* one of this turn's was, so is its batch_end */
 	uint8_t dedicated;       /* an actor's own thread: no loop of the user's, no stealing */
-	uint64_t now_ns;         /* ask cx__now_ns */
-	int64_t wall_ms;         /* ask cx__wall_ms */
-	uint8_t wall_is_old;     /* not asked for since the last poll */
-	uint8_t now_is_old;      /* a turn was run since the clock was read */
-	uint8_t after_poll;      /* no turn was run since */
-	uint8_t is_slow;         /* the last timed turn was not a quick one */
-	uint8_t is_watching;     /* rt->watcher is this worker */
+	struct cx_msg *parcel;   /* the open one, or NULL */
+	struct cx_msg *parcel_at; /* its next line */
+	uint16_t parcel_to;       /* worker; CX__DIRECT_NOBODY: no parcel is open */
+	uint8_t parcel_left;      /* lines */
+	uint8_t parcel_count;     /* messages */
+	uint8_t parcel_turns;     /* it was kept back for */
+	struct cx_ref grant_to;   /* has room for so many messages */
+	uint32_t grant;
+	struct cx__bridge *bridge[CX__WORKERS_MAX]; /* NULL: nothing went there yet */
+	uint64_t now_ns;                            /* ask cx__now_ns */
+	int64_t wall_ms;                            /* ask cx__wall_ms */
+	uint8_t wall_is_old;                        /* not asked for since the last poll */
+	uint8_t now_is_old;     /* a turn was run since the clock was read */
+	uint8_t after_poll;     /* no turn was run since */
+	uint8_t is_slow;        /* the last timed turn was not a quick one */
+	uint8_t is_watching;    /* rt->watcher is this worker */
 	uint8_t watch_is_worth; /* others had something, or took something, at the last looks */
 	uint64_t turn_ns;       /* what a turn takes, of those timed lately */
 	uint32_t rest_us;       /* how long it rests now; rest.c */
@@ -247,6 +293,8 @@ struct cx_worker {
 	_Atomic(struct cx__handler_times *)
 		times[CX__KINDS_MAX];    /* NULL: had no turn here yet */
 	uint64_t kind_ns[CX__KINDS_MAX]; /* as turn_ns, of each kind */
+	uint32_t **
+		under_way; /* by slot, in chunks; NULL: nothing went to any in it (crossing.c) */
 	struct cx__watch watch[CX__WORKERS_MAX];
 	struct cx__deque any;
 	/* free slots: any thread, short */
@@ -349,6 +397,7 @@ CX_NODISCARD enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *he
 /* What the simulator held is delivered now; it went through cx__deliver before.  To nobody any more: a dead
  * letter. */
 void cx__deliver_held(struct cx_runtime *rt, struct cx_msg *msg);
+/* Takes what came over the stacks of an actor of any worker. */
 void cx__drain(struct cx__actor *a);
 struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size);
 /* A message that nobody will handle: asks bounce, watches answer, then it is freed. */
@@ -390,6 +439,22 @@ static inline void cx__queue_local(struct cx_worker *w, struct cx__actor *a)
 		return;
 	a->queued = 1;
 	cx__run_later(w, a);
+}
+/* To the end of its list: an actor with this worker as its home.  Not counted yet. */
+static inline void cx__append(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg,
+                              bool to_control)
+{
+	struct cx_msg **head = to_control ? &a->control_head : &a->mail_head;
+	struct cx_msg **tail = to_control ? &a->control_tail : &a->mail_tail;
+
+	msg->flags |= CX__LOCAL;
+	msg->link = NULL;
+	if (*head == NULL)
+		*head = msg;
+	else
+		(*tail)->link = msg;
+	*tail = msg;
+	cx__queue_local(w, a);
 }
 /* Unix time, read once a poll at most. */
 int64_t cx__wall_ms(struct cx_worker *w);
@@ -463,8 +528,8 @@ uint64_t cx__sim_now_ns(const struct cx_sim *sim);
 int64_t cx__sim_wall_ms(const struct cx_sim *sim);
 enum cx_sim_fate cx__sim_fate(struct cx_sim *sim, struct cx_worker *here,
                               const struct cx__actor *to, const struct cx_msg *msg);
-/* How many messages to this actor are held that came on this way (rule 6). */
-int32_t cx__sim_held(const struct cx_sim *sim, struct cx_ref to, bool local);
+/* How many messages to this actor are held. */
+int32_t cx__sim_held(const struct cx_sim *sim, struct cx_ref to);
 /* Keeps msg for later when its fate is a delay, or others to its receiver are held (rule 7).
  * false: it does not. */
 bool cx__sim_hold(struct cx_sim *sim, struct cx_msg *msg, bool local, enum cx_sim_fate fate);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Mailbox: two lists (ordinary, control) that the home worker appends to, two intrusive stacks that
- * all other threads push and the runner takes whole, and one depth of these that is bound, scheduling
- * edge and figure (internal.h, rules 1 to 3).
+/* Mailbox: two lists (ordinary, control) that the home worker appends to; of an actor of any worker two
+ * intrusive stacks that all threads push and the runner takes whole, and one depth of these that is bound,
+ * scheduling edge and figure (internal.h, rules 1 to 3).
  *
  * "Add first, undo when full" would be shorter and wrong: the undo can bring depth to 0 while the
  * actor is queued, the next sender sees 0 and queues it twice.  So full is decided before the add,
- * and the limit may be overshot by the number of sending threads - 1.
+ * and the limit may be overshot by the number of sending threads - 1 (and see crossing.c, 4).
  *
- * 1. depth is added to before the push and taken from after the message was handled: never negative.
+ * 1. depth is added to before the push and taken from after the message was handled (came to its home): never
+ *    negative.
  * 2. A runner may find depth 1 and no message yet: it is queued again, and comes back for it.
  * 3. The stacks keep each sender's order; the runner alone reads what it drained.
  * Model: tests/models/mailbox.pml. */
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "runtime/annotate.h"
+#include "runtime/crossing.h"
 #include "runtime/internal.h"
 
 _Static_assert(sizeof(struct cx__actor) <= 192, "an idle actor stays under 256 bytes");
@@ -129,43 +131,42 @@ static bool is_local(const struct cx_worker *here, const struct cx__actor *a,
 {
 	if (here == NULL || a->home != here->index || a->any)
 		return false;
-	return lane == CX__CONTROL || (here->ctx.actor != NULL && !here->ctx.actor->any);
+	return here->ctx.actor != NULL ? !here->ctx.actor->any : lane == CX__CONTROL;
 }
 
-static bool is_full(const struct cx_runtime *rt, const struct cx__actor *a, struct cx_ref to,
-                    bool local)
+static bool is_full(struct cx_runtime *rt, struct cx_worker *here, const struct cx__actor *a,
+                    struct cx_ref to)
 {
-	int32_t depth =
-		atomic_load_explicit(local ? &a->local_depth : &a->depth, memory_order_relaxed);
+	int32_t depth;
 
+	if (cx__is_away(here, a))
+		return !(cx__counts_under_way(here, to.slot) &&
+		         cx__has_room_at_once(here, a, to)) &&
+		       !cx__has_room(here, a, to);
+	depth = cx__list_depth(a);
+	depth += atomic_load_explicit(&a->depth, memory_order_relaxed);
 	if (rt->sim != NULL)
-		depth += cx__sim_held(rt->sim, to, local);
+		depth += cx__sim_held(rt->sim, to);
 	return depth >= (int32_t)a->kind->type->mailbox_cap;
 }
 
 static inline void push_local(struct cx_worker *here, struct cx__actor *a, struct cx_msg *msg,
                               enum cx__lane lane)
 {
-	struct cx_msg **head = lane == CX__CONTROL ? &a->control_head : &a->mail_head;
-	struct cx_msg **tail = lane == CX__CONTROL ? &a->control_tail : &a->mail_tail;
-
-	msg->flags |= CX__LOCAL;
-	msg->link = NULL;
-	if (*head == NULL)
-		*head = msg;
-	else
-		(*tail)->link = msg;
-	*tail = msg;
-	cx__add_local(a, 1);
-	cx__queue_local(here, a);
+	cx__append(here, a, msg, lane == CX__CONTROL);
+	cx__add_local(a);
 }
 
-static void push_shared(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a,
-                        struct cx_msg *msg, enum cx__lane lane)
+static void push_any(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a,
+                     struct cx_msg *msg, enum cx__lane lane)
 {
-	/* acq_rel: whoever sees depth 0 -> 1 also sees what the last runner left in the actor */
-	const int32_t before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
+	struct cx_worker *own = here != NULL ? here : cx__worker_here();
+	int32_t before;
 
+	if (own != NULL)
+		cx__parcel_flush(own);
+	/* acq_rel: whoever sees depth 0 -> 1 also sees what the last runner left in the actor */
+	before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
 	cx__stack_push(lane == CX__CONTROL ? &a->control : &a->mail,
 	               (ck_stack_entry_t *)(void *)msg);
 	if (before == 0)
@@ -176,12 +177,24 @@ static void push_shared(struct cx_runtime *rt, struct cx_worker *here, struct cx
 		cx__make_runnable(here, rt, a);
 }
 
+static void push_shared(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a,
+                        struct cx_msg *msg, enum cx__lane lane)
+{
+	if (a->any) {
+		push_any(rt, here, a, msg, lane);
+		return;
+	}
+	if (lane == CX__CONTROL)
+		msg->flags |= CX__TO_CONTROL;
+	cx__cross_alone(rt, here, a, msg);
+}
+
 enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx_ref to,
                         struct cx_msg *msg, enum cx__lane lane)
 {
 	struct cx__actor *a = cx__actor_at(rt, to.slot);
 	enum cx_sim_fate fate = CX_SIM_DELIVER;
-	bool local;
+	bool local, crosses;
 
 	/* acquire: pairs with the release in cx__spawn, a->kind is set */
 	if (a == NULL || atomic_load_explicit(&a->gen, memory_order_acquire) != to.gen) {
@@ -201,7 +214,8 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 		}
 	}
 	local = is_local(here, a, lane);
-	if (lane == CX__BOUNDED && is_full(rt, a, to, local))
+	crosses = cx__is_away(here, a) && cx__fits_parcel(msg);
+	if (lane == CX__BOUNDED && is_full(rt, here, a, to))
 		return refuse(rt, here, a, msg, CX_EFULL);
 	msg->to = to;
 	if (__builtin_expect(here != NULL && here->is_tracing, 0))
@@ -209,8 +223,12 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 	if (rt->sim != NULL && lane != CX__CONTROL && cx__sim_hold(rt->sim, msg, local, fate))
 		return CX_OK;
 	if (local) {
-		cx__drain(a); /* rule 7 */
+		cx__take_mail(here); /* who is in a callback may know of it */
 		push_local(here, a, msg, lane);
+	} else if (crosses) {
+		if (lane == CX__CONTROL)
+			msg->flags |= CX__TO_CONTROL;
+		cx__cross(here, a, msg);
 	} else {
 		push_shared(rt, here, a, msg, lane);
 	}
@@ -225,8 +243,8 @@ void cx__deliver_held(struct cx_runtime *rt, struct cx_msg *msg)
 	if (atomic_load_explicit(&a->gen, memory_order_relaxed) != msg->to.gen) {
 		count_dead(rt, NULL, a);
 		cx__dead_letter(rt, NULL, msg);
-	} else if (msg->flags & CX__LOCAL) { /* rule 6: on the way it would have taken */
-		cx__drain(a);
+	} else if (msg->flags & CX__LOCAL) {        /* rule 6: on the way it would have taken */
+		cx__take_mail(rt->worker[a->home]); /* what was released before it */
 		push_local(rt->worker[a->home], a, msg, CX__RESERVED);
 	} else {
 		push_shared(rt, NULL, a, msg, CX__RESERVED);
@@ -265,9 +283,38 @@ void cx__drain(struct cx__actor *a)
 		append(&a->control_head, &a->control_tail, cx__stack_take_all(&a->control));
 }
 
-/* Most sends on one worker end here: `direct` compares equal only when cx__deliver would find nothing
- * but is_local (no simulator, no trace, both actors at home on this worker), and nothing has come over the
- * stack (rule 7). */
+/* To an actor at home on this worker. */
+static inline bool is_direct(const struct cx__actor *a, struct cx_ref to, enum cx__lane lane)
+{
+	/* relaxed: they begin and end on this worker */
+	return __builtin_expect(atomic_load_explicit(&a->gen, memory_order_relaxed) == to.gen,
+	                        1) &&
+	       __builtin_expect(
+		       lane == CX__RESERVED ||
+			       atomic_load_explicit(&a->local_depth, memory_order_relaxed) <
+				       a->mailbox_cap,
+		       1);
+}
+
+/* Where the open parcel goes.  Apart, so that the way within a worker keeps no registers. */
+static __attribute__((noinline)) enum cx_err send_across(struct cx_worker *w,
+                                                         struct cx__actor *a, struct cx_ref to,
+                                                         struct cx_msg *msg, enum cx__lane lane)
+{
+	if (msg->size > CX__POOL_STEP || msg->origin == CX__ORIGIN_MALLOC || w->is_tracing ||
+	    !cx__counts_under_way(w, to.slot) ||
+	    /* acquire: as in cx__deliver */
+	    atomic_load_explicit(&a->gen, memory_order_acquire) != to.gen ||
+	    (lane == CX__BOUNDED && !cx__has_room_at_once(w, a, to)))
+		return cx__deliver(w->rt, w, to, msg, lane);
+	msg->to = to;
+	cx__cross_line(w, msg);
+	return CX_OK;
+}
+
+/* Most sends end here: `direct` compares equal only when cx__deliver would find nothing but is_local (no
+ * simulator, no trace, both actors at home on this worker), and with parcel_to when nothing but that msg
+ * crosses. */
 static inline enum cx_err send_from(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg,
                                     enum cx__lane lane)
 {
@@ -275,19 +322,16 @@ static inline enum cx_err send_from(struct cx_ctx *ctx, struct cx_ref to, struct
 	struct cx__actor *a = cx__actor_at(w->rt, to.slot);
 
 	msg->from = ctx->self;
-	/* relaxed: actors that compare equal begin and end on this worker */
-	if (__builtin_expect(a != NULL && a->direct == w->direct, 1) &&
-	    __builtin_expect(cx__stack_is_empty(&a->mail), 1) &&
-	    __builtin_expect(atomic_load_explicit(&a->gen, memory_order_relaxed) == to.gen,
-	                     1) &&
-	    __builtin_expect(
-		    lane == CX__RESERVED ||
-			    atomic_load_explicit(&a->local_depth, memory_order_relaxed) <
-				    a->mailbox_cap,
-		    1)) {
-		msg->to = to;
-		push_local(w, a, msg, lane);
-		return CX_OK;
+	if (__builtin_expect(a == NULL, 0))
+		return cx__deliver(w->rt, w, to, msg, lane);
+	if (__builtin_expect(a->direct == w->direct, 1)) {
+		if (is_direct(a, to, lane)) {
+			msg->to = to;
+			push_local(w, a, msg, lane);
+			return CX_OK;
+		}
+	} else if (a->direct == w->parcel_to) {
+		return send_across(w, a, to, msg, lane);
 	}
 	return cx__deliver(w->rt, w, to, msg, lane);
 }

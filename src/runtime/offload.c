@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "runtime/annotate.h"
+#include "runtime/crossing.h"
 #include "runtime/internal.h"
 
 #define NICE 15
@@ -129,6 +130,7 @@ enum cx_err cx_offload(struct cx_ctx *ctx, struct cx_msg *job, cx_offload_fn *fn
 	job->from = job->to;
 	if (ctx->worker->is_tracing)
 		cx__trace_sent(ctx->worker, job);
+	cx__parcel_flush(ctx->worker);
 	if (ctx->worker->rt->sim != NULL)
 		return cx__sim_offload(ctx->worker->rt->sim, job, fn);
 	return cx__offload_push(ctx->worker->rt->offload, job, fn);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/crossing.h"
 #include "runtime/internal.h"
 
 #define MAX_ACTORS (4u << 20)
@@ -16,12 +17,16 @@ static struct cx_worker *worker_new(struct cx_runtime *rt, unsigned index, uint6
 		return NULL;
 	memset(w, 0, sizeof(*w));
 	ck_stack_init(&w->inject);
+	ck_stack_init(&w->mail);
+	w->parcel_to = CX__DIRECT_NOBODY;
 	pthread_mutex_init(&w->free_lock, NULL);
 	w->rt = rt;
 	w->index = (uint16_t)index;
 	w->direct = rt->sim != NULL ? CX__DIRECT_NOW_NEVER : w->index;
 	w->ctx.worker = w;
 	w->pool = cx__pool_new();
+	w->under_way = calloc(rt->chunk_max, sizeof(*w->under_way));
+	cx_assert(w->under_way != NULL);
 	w->random = (seed + index) * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	cx__worker_clock(w);
 	cx__wheel_init(&w->wheel, cx__now_ms(w));
@@ -35,6 +40,7 @@ static void worker_delete(struct cx_worker *w)
 	free(w->ask_pages);
 	for (unsigned k = 0; k < CX__KINDS_MAX; k++)
 		free(atomic_load(&w->times[k]));
+	cx__crossing_end(w);
 	cx__pool_delete(w->pool);
 	free(w);
 }
@@ -224,10 +230,15 @@ static void empty_mailboxes(struct cx_runtime *rt)
 {
 	const uint32_t chunks = atomic_load(&rt->chunk_count);
 
+	for (unsigned i = 0; i < rt->all_workers; i++) /* actors' last words */
+		cx__parcel_flush(rt->worker[i]);
+	for (unsigned i = 0; i < rt->all_workers; i++)
+		cx__take_mail(rt->worker[i]);
 	for (uint32_t slot = 0; slot < chunks * CX__CHUNK; slot++) {
 		struct cx__actor *a = cx__actor_at(rt, slot);
 
-		cx__drain(a);
+		if (a->any)
+			cx__drain(a);
 		free_list(&a->control_head);
 		free_list(&a->mail_head);
 		if (a->state != NULL)
@@ -287,6 +298,7 @@ void cx_assert_failed(const char *expr, const char *file, int line)
 		fprintf(stderr, "  in actor kind %s, message %s, mailbox %d\n",
 		        atomic_load(&w->ctx.actor->kind)->type->name,
 		        cx__msg_name(w->rt, atomic_load(&w->doing_type)),
-		        (int)atomic_load(&w->ctx.actor->depth));
+		        (int)(atomic_load(&w->ctx.actor->depth) +
+		              atomic_load(&w->ctx.actor->local_depth)));
 	abort();
 }

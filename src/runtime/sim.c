@@ -83,12 +83,12 @@ enum cx_sim_fate cx__sim_fate(struct cx_sim *s, struct cx_worker *here,
 
 /* ---- delayed sends ---- */
 
-int32_t cx__sim_held(const struct cx_sim *s, struct cx_ref to, bool local)
+int32_t cx__sim_held(const struct cx_sim *s, struct cx_ref to)
 {
 	int32_t count = 0;
 
 	for (const struct held *h = s->held; h != NULL; h = h->next)
-		count += cx_ref_is(h->msg->to, to) && !(h->msg->flags & CX__LOCAL) == !local;
+		count += cx_ref_is(h->msg->to, to);
 	return count;
 }
 
@@ -217,7 +217,8 @@ static void pass_time(struct cx_sim *s, uint64_t ns)
 static void run_actor(struct cx_sim *s, struct cx_worker *w, struct cx__actor *a)
 {
 	cx__worker_enter(w);
-	cx__drain(a);
+	if (a->any)
+		cx__drain(a);
 	if (s->trace != NULL)
 		trace_turn(s, w, a);
 	w->turn_limit = UINT32_C(1) << cx_sim_random(s) % TURN_LIMITS;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "runtime/annotate.h"
+#include "runtime/crossing.h"
 #include "runtime/internal.h"
 
 #define CLOCK_EVERY 16  /* messages between looks at the clock inside a turn */
@@ -22,7 +23,7 @@ static inline void count_off(struct cx__actor *a, const struct cx_msg *msg,
 {
 	if (__builtin_expect(msg->flags & CX__LOCAL, 1)) {
 		handled->local++;
-		cx__add_local(a, -1); /* at once: it may send to itself in this turn */
+		cx__take_local(a); /* at once: it may send to itself in this turn */
 	} else {
 		handled->shared++;
 	}
@@ -48,6 +49,17 @@ static inline void handle(struct cx_worker *w, struct cx__actor *a, struct cx_ms
 	}
 }
 
+static inline bool is_slow_kind(const struct cx_worker *w, const struct cx__kind *kind)
+{
+	return w->kind_ns[kind->index] > CX__QUICK_TURN_NS;
+}
+
+/* Turns take long, as far as is known: what a handler sent does not wait for the next. */
+static inline bool is_slow_here(const struct cx_worker *w, const struct cx__actor *a)
+{
+	return w->is_slow || is_slow_kind(w, a->kind);
+}
+
 static __attribute__((noinline)) struct handled run_control(struct cx_worker *w,
                                                             struct cx__actor *a)
 {
@@ -62,17 +74,31 @@ static __attribute__((noinline)) struct handled run_control(struct cx_worker *w,
 		more = msg != last;
 		a->control_head = msg->link;
 		handle(w, a, msg, on_nothing, &handled);
+		if (is_slow_here(w, a))
+			cx__parcel_flush(w);
 	}
 	return handled;
 }
 
+/* Messages that are handled without a look around: one where turns take long. */
+static inline uint32_t at_once(const struct cx_worker *w, const struct cx__actor *a,
+                               uint32_t limit)
+{
+	const uint32_t count = is_slow_here(w, a) ? 1 : CLOCK_EVERY;
+
+	return count < limit ? count : limit;
+}
+
 /* May a turn go on?  Not over its limit, and not too long by the clock.  began_ns: 0 is not known yet.
  * Returns how many messages there may have been before this is asked again, or 0. */
-static __attribute__((noinline)) uint32_t go_on(const struct cx_worker *w, uint64_t *began_ns,
-                                                uint32_t done, uint32_t limit)
+static __attribute__((noinline)) uint32_t go_on(struct cx_worker *w, const struct cx__actor *a,
+                                                uint64_t *began_ns, uint32_t done,
+                                                uint32_t limit)
 {
 	uint64_t now_ns;
 
+	if (is_slow_here(w, a))
+		cx__parcel_flush(w);
 	if (done >= limit)
 		return 0;
 	if (w->dedicated)
@@ -82,7 +108,7 @@ static __attribute__((noinline)) uint32_t go_on(const struct cx_worker *w, uint6
 		*began_ns = now_ns;
 	if (now_ns - *began_ns > TURN_NS)
 		return 0;
-	return done + CLOCK_EVERY < limit ? done + CLOCK_EVERY : limit;
+	return done + at_once(w, a, limit - done);
 }
 
 /* What the turn leaves goes before what came meanwhile. */
@@ -109,14 +135,14 @@ static __attribute__((noinline)) struct handled run_batch(struct cx_worker *w,
 
 	if (__builtin_expect(w->turn_limit != 0, 0) && w->turn_limit < limit)
 		limit = w->turn_limit;
-	ask_at = limit < CLOCK_EVERY ? limit : CLOCK_EVERY;
+	ask_at = at_once(w, a, limit);
 	do {
 		struct cx_msg *next = msg->link;
 
 		handle(w, a, msg, on, &handled);
 		msg = next;
 		if (++done == ask_at && msg != NULL)
-			ask_at = go_on(w, &began_ns, done, limit);
+			ask_at = go_on(w, a, &began_ns, done, limit);
 	} while (msg != NULL && ask_at != 0 && !a->ending);
 	if (msg != NULL)
 		put_back(a, msg, last);
@@ -155,18 +181,14 @@ static inline struct handled run_messages(struct cx_worker *w, struct cx__actor 
 	return mail;
 }
 
-/* Takes what came over the stacks.  Returns how much there was on both ways. */
+/* Takes what came over the stacks of an actor of any worker.  Returns how much there is. */
 static inline int32_t take_in(struct cx__actor *a)
 {
-	/* relaxed: messages are added to depth before they are pushed, so at 0 there is none whose
-	 * sender we must have seen; who adds now brings the token */
-	const int32_t shared = atomic_load_explicit(&a->depth, memory_order_relaxed);
-	const int32_t depth =
-		shared + atomic_load_explicit(&a->local_depth, memory_order_relaxed);
-
-	if (shared != 0)
-		cx__drain(a);
-	return depth;
+	/* relaxed, both: our own writes, or what the token brought */
+	if (!a->any)
+		return atomic_load_explicit(&a->local_depth, memory_order_relaxed);
+	cx__drain(a);
+	return atomic_load_explicit(&a->depth, memory_order_relaxed);
 }
 
 /* Take what was handled off depth.  Returns what is left; at 0 the token is gone: somebody else may
@@ -177,7 +199,7 @@ static int32_t take_off(struct cx__actor *a)
 	int32_t left;
 
 	a->taken = 0;
-	/* acq_rel: pairs with the add in push_shared */
+	/* acq_rel: pairs with the add in push_any */
 	left = atomic_fetch_sub_explicit(&a->depth, taken, memory_order_acq_rel) - taken;
 	cx_assert(left >= 0);
 	return left;
@@ -186,25 +208,17 @@ static int32_t take_off(struct cx__actor *a)
 /* Rule 5.  The token is with us. */
 static void park(struct cx_worker *w, struct cx__actor *a)
 {
-	a->is_parked = 1;
 	atomic_exchange(&a->parked, 1);
-	/* pairs with push_shared: a control message pushed meanwhile is seen here or sees parked */
+	/* pairs with push_any: a control message pushed meanwhile is seen here or sees parked */
 	if (!cx__stack_recheck_empty(&a->control) && atomic_exchange(&a->parked, 0) != 0) {
-		a->is_parked = 0;
 		cx__make_runnable(w, w->rt, a);
 	}
-}
-
-static void unpark(struct cx__actor *a)
-{
-	a->is_parked = 0;
-	if (atomic_exchange(&a->parked, 0) == 0)
-		a->has_token = 0; /* a sender took it: it is on its way through inject */
 }
 
 /* After a turn of an actor of any worker: token gone, queued again, or parked. */
 static void settle_any(struct cx_worker *w, struct cx__actor *a, bool is_down)
 {
+	cx__parcel_flush(w); /* before another may run it */
 	if (take_off(a) == 0)
 		return; /* not ours any more */
 	/* What was drained and not handled (the failing one was before it) is on no stack any more. */
@@ -219,21 +233,16 @@ static inline void settle(struct cx_worker *w, struct cx__actor *a, struct handl
 {
 	const bool is_down = a->status == CX__DOWN;
 
-	if (handled.shared != 0)
-		a->taken += handled.shared;
 	if (a->any) {
+		a->taken += handled.shared;
 		settle_any(w, a, is_down);
 		return;
 	}
-	if (a->has_token && a->taken > 0 && take_off(a) == 0)
-		a->has_token = 0;
-	if (is_down && a->control_head == NULL) {
-		/* without the token the next message over the stack brings it */
-		if (a->has_token && !a->queued)
-			park(w, a);
-	} else if (a->mail_head != NULL || a->control_head != NULL || a->has_token) {
+	if (a->is_filling &&
+	    atomic_load_explicit(&a->local_depth, memory_order_relaxed) <= a->half / 2)
+		cx__set_filling(a, false);
+	if (a->control_head != NULL || (a->mail_head != NULL && !is_down))
 		cx__queue_local(w, a);
-	}
 }
 
 /* ---- how long handlers take ---- */
@@ -267,10 +276,12 @@ static inline uint32_t weight_of_turn(const struct cx_worker *w)
 	                                                                        : 0;
 }
 
-static __attribute__((noinline)) void begin_anywhere(struct cx_worker *w, struct cx__actor *a)
+static __attribute__((noinline)) void begin_anywhere(struct cx_worker *w,
+                                                     const struct cx__actor *a)
 {
-	a->has_token = 1;                 /* rule 3 */
 	w->direct = CX__DIRECT_NOW_NEVER; /* rule 6 */
+	if (is_slow_kind(w, a->kind))     /* parcel_turn did not know that it is the next */
+		cx__parcel_flush(w);
 }
 
 static __attribute__((noinline)) void end_anywhere(struct cx_worker *w)
@@ -286,8 +297,22 @@ static inline void begin(struct cx_worker *w, struct cx__actor *a, const struct 
 
 	if (depth > (int32_t)atomic_load_explicit(max, memory_order_relaxed))
 		atomic_store_explicit(max, (uint32_t)depth, memory_order_relaxed);
+	if (__builtin_expect(depth >= a->half, 0))
+		cx__set_filling(a, true);
 	cx__enter_actor(w, a);
 	atomic_store_explicit(&w->doing_kind, kind->index, memory_order_relaxed);
+}
+
+/* What was sent does not wait for a long turn, this kind's or the next. */
+static __attribute__((noinline)) void parcel_turn(struct cx_worker *w,
+                                                  const struct cx__kind *kind)
+{
+	const struct cx__actor *next = w->run_head;
+
+	if (is_slow_kind(w, kind) || (next != NULL && is_slow_kind(w, next->kind)))
+		cx__parcel_push(w);
+	else
+		cx__parcel_turn(w);
 }
 
 static inline void end(struct cx_worker *w, const struct cx__kind *kind, int32_t messages)
@@ -301,6 +326,8 @@ static inline void end(struct cx_worker *w, const struct cx__kind *kind, int32_t
 	cx__count(&count->turns, 1);
 	cx__count(&w->turns, 1);
 	w->now_is_old = 1;
+	if (__builtin_expect(w->parcel != NULL, 0)) /* before anybody looks at the clock */
+		parcel_turn(w, kind);
 }
 
 /* Any turn.  Returns how many messages were handled. */
@@ -313,8 +340,6 @@ static __attribute__((noinline)) int32_t run_full(struct cx_worker *w, struct cx
 	if (__builtin_expect(a->any, 0))
 		begin_anywhere(w, a);
 	a->queued = 0;
-	if (__builtin_expect(a->is_parked, 0))
-		unpark(a);
 	depth = take_in(a);
 	kind = a->kind; /* after it: a START that was taken in is of this kind */
 	begin(w, a, kind, depth);
@@ -336,12 +361,11 @@ static __attribute__((noinline)) int32_t run_full(struct cx_worker *w, struct cx
 	return messages;
 }
 
-/* Nothing but messages of this worker's own, for an actor that lives: most turns.  What depth does not
- * count, no stack holds (see take_in), nor is it of an actor of any worker. */
+/* Ordinary messages for an actor that lives and has a home: most turns. */
 static inline bool is_quiet(const struct cx_worker *w, const struct cx__actor *a)
 {
 	return a->mail_head != NULL && a->control_head == NULL && a->unquiet == 0 &&
-	       atomic_load_explicit(&a->depth, memory_order_relaxed) == 0 && !w->is_trace_on;
+	       !w->is_trace_on;
 }
 
 /* run_full without what such a turn does not need. */

@@ -3,8 +3,8 @@
  *
  * Sleep and wake-up (who sends to a sleeping worker must wake it, once):
  *   worker                              sender
- *   sleeping = 1      (seq_cst)         push on inject     (seq_cst)
- *   inject empty?     else don't sleep  sleeping == 1?     then 1 -> 0, and wake
+ *   sleeping = 1      (seq_cst)         push on mail or inject  (seq_cst)
+ *   both empty?       else don't sleep  sleeping == 1?          then 1 -> 0, and wake
  * 1. Each side writes, then reads the other's word, with nothing weaker than sequential consistency
  *    between: one of the two sees the other, so no wake-up is lost.
  * 2. The worker looks again after the flag is up, at all that a sender may have pushed before it saw it.
@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "runtime/annotate.h"
+#include "runtime/crossing.h"
 #include "runtime/internal.h"
 
 #define LOOK_EVERY 32 /* turns between looks at the clock in a round */
@@ -101,22 +102,12 @@ static struct cx__actor *actor_of(ck_stack_entry_t *inject)
 	                                    offsetof(struct cx__actor, inject));
 }
 
-/* The token arrived at the home worker (rule 2). */
-static void take_token(struct cx_worker *w, struct cx__actor *a)
-{
-	a->has_token = 1;
-	a->is_parked = 0;
-	cx__queue_local(w, a);
-}
-
 void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx__actor *a)
 {
 	struct cx_worker *home = rt->worker[a->home];
 
-	if (a->any && here != NULL && !here->dedicated) {
+	if (here != NULL && !here->dedicated) {
 		cx__push_any(here, a);
-	} else if (home == here && !a->any) {
-		take_token(here, a);
 	} else {
 		cx__stack_push(&home->inject, &a->inject);
 		cx__wake(home);
@@ -130,8 +121,6 @@ static __attribute__((noinline)) void take_all_injected(struct cx_worker *w)
 	while (entry != NULL) { /* newest first: turn round */
 		ck_stack_entry_t *next = entry->next;
 
-		/* the actor's line came over with its link, the message itself is still on the sender's core */
-		__builtin_prefetch(ck_pr_load_ptr(&actor_of(entry)->mail.head), 1);
 		entry->next = first;
 		first = entry;
 		entry = next;
@@ -140,17 +129,22 @@ static __attribute__((noinline)) void take_all_injected(struct cx_worker *w)
 		struct cx__actor *a = actor_of(first);
 
 		first = first->next; /* now the link may be used again */
-		if (a->any)
-			cx__push_any(w, a);
-		else
-			take_token(w, a);
+		cx__push_any(w, a);
 	}
 }
 
-static inline void take_injected(struct cx_worker *w)
+static __attribute__((noinline)) void take_some(struct cx_worker *w)
 {
+	cx__take_mail(w);
 	if (!cx__stack_is_empty(&w->inject))
 		take_all_injected(w);
+}
+
+static inline void take_in(struct cx_worker *w)
+{
+	if (__builtin_expect(!cx__stack_is_empty(&w->mail) || !cx__stack_is_empty(&w->inject),
+	                     0))
+		take_some(w);
 }
 
 /* The two queues in turn, so that neither starves the other.  Turns are counted for good, not in each
@@ -185,7 +179,7 @@ static void run_round(struct cx_worker *w)
 	do {
 		struct cx__actor *a;
 
-		take_injected(w);
+		take_in(w);
 		a = next_runnable(w);
 		if (a == NULL)
 			a = cx__steal(w);
@@ -203,8 +197,8 @@ static void run_round(struct cx_worker *w)
 
 bool cx__has_work(struct cx_worker *w)
 {
-	if (w->run_head != NULL || !cx__stack_recheck_empty(&w->inject) ||
-	    atomic_load(&w->stop) != 0)
+	if (w->run_head != NULL || !cx__stack_recheck_empty(&w->mail) ||
+	    !cx__stack_recheck_empty(&w->inject) || atomic_load(&w->stop) != 0)
 		return true;
 	return !cx__deque_is_empty(&w->any) || cx__can_steal(w);
 }
@@ -213,6 +207,7 @@ static void poll_loop(struct cx_worker *w)
 {
 	int timeout_ms = 0;
 
+	cx__parcel_flush(w);
 	if (!cx__has_work(w)) {
 		if (w->rt->conf.rest_us > 0)
 			cx__rest(w);
@@ -271,7 +266,7 @@ void cx__worker_gather(struct cx_worker *w)
 {
 	struct cx__actor *a;
 
-	take_injected(w);
+	take_in(w);
 	while ((a = cx__deque_take(&w->any)) != NULL)
 		cx__run_later(w, a);
 }
@@ -317,6 +312,12 @@ static bool has_booted(const struct cx_worker *w)
 	return true;
 }
 
+/* Of those with a thread of their own, which handle what they were sent. */
+static bool is_done(const struct cx_worker *w)
+{
+	return w->run_head == NULL && cx__stack_recheck_empty(&w->mail);
+}
+
 void *cx__worker_main(void *arg)
 {
 	struct cx_worker *w = arg;
@@ -327,14 +328,17 @@ void *cx__worker_main(void *arg)
 		cx__worker_tick(w);
 		run_round(w);
 		atomic_store_explicit(&w->run_queue, w->run_len, memory_order_relaxed);
-		if (atomic_load(&w->stop) != 0 && (!w->dedicated || w->run_head == NULL) &&
+		if (atomic_load(&w->stop) != 0 && (!w->dedicated || is_done(w)) &&
 		    has_booted(w))
 			break;
 		poll_loop(w);
 	}
+	cx__parcel_flush(w);
 	if (!w->dedicated)
 		pthread_barrier_wait(&w->rt->quiet); /* from here on nobody runs turns */
+	cx__take_mail(w);
 	cx__worker_end_actors(w);
+	cx__parcel_flush(w); /* actors' last words, to those with a thread of their own */
 	while (atomic_load(&w->stop) != CX__STOP_WOKEN)
 		sched_yield(); /* who told us to stop still wakes the loop */
 	w->loop_ops->close(w->loop);
@@ -354,6 +358,8 @@ struct cx_ctx *cx_io_enter(struct cx_worker *w, struct cx_ref self)
 	if (__builtin_expect(w->is_watching, 0))
 		cx__watch_no_more(w);
 	cx__enter_actor(w, a);
+	w->direct =
+		CX__DIRECT_NOW_NEVER; /* what it is told by other ways came after what is on the stack now */
 	return &w->ctx;
 }
 
@@ -367,4 +373,7 @@ void cx_io_leave(struct cx_ctx *ctx)
 	if (a->ending)
 		cx__actor_end(w, a);
 	w->ctx.actor = NULL;
+	if (w->rt->sim == NULL && !w->is_trace_on)
+		w->direct = w->index;
+	cx__parcel_turn(w);
 }

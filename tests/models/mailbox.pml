@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A mailbox with its scheduling edge, of an actor that any worker may run (src/runtime/mailbox.c:
- * push_shared, cx__drain; turn.c: cx__worker_turn, run_messages, settle_any; actor.c: cx__actor_end,
+ * push_any, cx__drain; turn.c: run_full, run_messages, settle_any, park; actor.c: cx__actor_end,
  * go_down): threads send to one slot, workers take it from the run queue and run a turn.
  *
- * Properties (rules 1 to 4 of internal.h)
+ * Properties (rules 1 to 5 of internal.h)
  *   one_runner     queued once, or running, or parked: never two of these, never twice
  *   depth_true     depth is never negative; the cap is overshot by senders - 1 at most
  *   in_order       messages of a sender are handled in its order, each once, none unseen
@@ -29,7 +29,8 @@
  *            PARK_BLIND       looks at the stack only, not at what it had drained   must be stuck
  *            PLAIN_UNPARK     parked is read and stored           must queue twice
  *   REUSE:   CONTROL_FIRST    control lane drained before the ordinary one   must skip a message
- * (hand_over.pml has actors with a home, and their end in a callback of the loop.) */
+ * (crossing.pml has the way to actors with a home, and the parcels that go out before depth is added to here,
+ * or taken from.) */
 #if defined(RESTART)
 #define SENDERS 1
 #define EACH 2

@@ -9,7 +9,7 @@
 
 #include <cx/log.h>
 
-enum { BEGIN = CX_MSG_USER, NUMBER, LAST, TIME };
+enum { BEGIN = CX_MSG_USER, NUMBER, LAST };
 
 #define COUNT 10
 #define BATCH 4
@@ -20,7 +20,7 @@ struct number {
 	int value;
 };
 
-static struct cx_ref receiver;
+static struct cx_ref receiver, first_one;
 static int seen[2 * COUNT], seen_count; /* the worker's until is_done */
 static enum cx_err results[2];
 static _Atomic int is_done;
@@ -119,37 +119,52 @@ Test(hand_over, what_a_turn_leaves_comes_before_what_was_sent_meanwhile)
 
 /* ---- causal order ---- */
 
-static _Atomic int middle_runs, first_sent;
+static _Atomic int rounds_left;
 
-/* Lives with the receiver, and keeps its worker from looking at the stacks until `first` has sent. */
+/* Lives with the receiver. */
 static void send_second(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
 	(void)state;
 	(void)msg;
-	atomic_store(&middle_runs, 1);
-	while (atomic_load(&first_sent) == 0)
-		;
 	cr_assert_eq(send(ctx, receiver, NUMBER, 2), CX_OK);
 	cr_assert_eq(send(ctx, receiver, NUMBER, LATE), CX_OK);
 }
 
+struct first {
+	struct cx_ref middle;
+};
+
+static enum cx_err keep_middle(struct cx_ctx *ctx, void *state, const void *conf)
+{
+	(void)ctx;
+	((struct first *)state)->middle = *(const struct cx_ref *)conf;
+	return CX_OK;
+}
+
 static void send_first(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	(void)state;
 	(void)msg;
-	while (atomic_load(&middle_runs) == 0)
-		;
 	cr_assert_eq(send(ctx, receiver, NUMBER, 1), CX_OK);
-	atomic_store(&first_sent, 1);
+	cr_assert_eq(cx_send(ctx, ((struct first *)state)->middle,
+	                     CX_MSG_NEW(ctx, BEGIN, struct cx_msg)),
+	             CX_OK);
 }
 
 static void note_in_order(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
-	(void)ctx;
-	(void)state;
 	seen[seen_count++] = CX_MSG_AS(struct number, msg)->value;
-	if (seen_count == 3)
+	(void)state;
+	if (seen_count < 3)
+		return;
+	cr_assert_eq(seen[0], 1, "%d came first", seen[0]);
+	cr_assert_eq(seen[1], 2);
+	cr_assert_eq(seen[2], LATE);
+	seen_count = 0;
+	if (atomic_fetch_sub(&rounds_left, 1) == 1)
 		atomic_store(&is_done, 1);
+	else
+		cr_assert_eq(cx_send(ctx, first_one, CX_MSG_NEW(ctx, BEGIN, struct cx_msg)),
+		             CX_OK);
 }
 
 static const struct cx_handler first_handlers[] = { CX_ON(BEGIN, struct cx_msg, send_first) };
@@ -164,6 +179,9 @@ Test(hand_over, what_led_to_a_message_of_this_worker_comes_before_it)
 	const struct cx_actor_type first = { .name = "first",
 		                             .placement = CX_PLACE_IO,
 		                             .mailbox_cap = 4,
+		                             .state_size = sizeof(struct first),
+		                             .conf_size = sizeof(struct cx_ref),
+		                             .start = keep_middle,
 		                             .handlers = first_handlers,
 		                             .handler_count = 1 };
 	const struct cx_actor_type middle = { .name = "middle",
@@ -177,49 +195,20 @@ Test(hand_over, what_led_to_a_message_of_this_worker_comes_before_it)
 		                             .handlers = note_handlers,
 		                             .handler_count = 1 };
 	struct cx_runtime *rt = workers(2);
-	struct cx_ref senders[2];
+	struct cx_ref second;
 
+	atomic_store(&rounds_left, 100000);
 	cr_assert_eq(cx_runtime_spawn(rt, &notes, NULL, 1, &receiver), CX_OK);
-	cr_assert_eq(cx_runtime_spawn(rt, &first, NULL, 0, &senders[0]), CX_OK);
-	cr_assert_eq(cx_runtime_spawn(rt, &middle, NULL, 1, &senders[1]), CX_OK);
+	cr_assert_eq(cx_runtime_spawn(rt, &middle, NULL, 1, &second), CX_OK);
+	cr_assert_eq(cx_runtime_spawn(rt, &first, &second, 0, &first_one), CX_OK);
 	cr_assert_eq(cx_runtime_start(rt), CX_OK);
-	for (int i = 0; i < 2; i++)
-		cr_assert_eq(cx_post(rt, senders[i], cx_post_new(BEGIN, sizeof(struct cx_msg))),
-		             CX_OK);
+	cr_assert_eq(cx_post(rt, first_one, cx_post_new(BEGIN, sizeof(struct cx_msg))), CX_OK);
 	finish(rt);
-	cr_assert_eq(seen_count, 3);
-	cr_assert_eq(seen[0], 1, "%d came first", seen[0]);
-	cr_assert_eq(seen[1], 2);
-	cr_assert_eq(seen[2], LATE);
 }
 
-/* ---- control and mail that came during a turn ---- */
+/* ---- control and mail that came together ---- */
 
-static _Atomic int timer_runs, both_sent;
 static enum cx_err down_reason;
-
-struct timed {
-	struct cx_timer timer;
-};
-
-static enum cx_err arm_at_start(struct cx_ctx *ctx, void *state, const void *conf)
-{
-	(void)conf;
-	cx_timer_arm(ctx, &((struct timed *)state)->timer, 1, TIME);
-	return CX_OK;
-}
-
-/* Control itself; what it sends to itself makes the runtime look at the stacks in this turn. */
-static void send_to_myself_when_both_are_sent(struct cx_ctx *ctx, void *state,
-                                              const struct cx_msg *msg)
-{
-	(void)state;
-	(void)msg;
-	atomic_store(&timer_runs, 1);
-	while (atomic_load(&both_sent) == 0)
-		;
-	cr_assert_eq(send(ctx, cx_self(ctx), NUMBER, 1), CX_OK);
-}
 
 static void stop_now(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 {
@@ -232,11 +221,8 @@ static void watch_then_end(struct cx_ctx *ctx, void *state, const struct cx_msg 
 {
 	(void)state;
 	(void)msg;
-	while (atomic_load(&timer_runs) == 0)
-		;
 	cx_watch(ctx, receiver);
 	cr_assert_eq(send(ctx, receiver, LAST, 0), CX_OK);
-	atomic_store(&both_sent, 1);
 }
 
 static void note_down(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
@@ -248,8 +234,6 @@ static void note_down(struct cx_ctx *ctx, void *state, const struct cx_msg *msg)
 }
 
 static const struct cx_handler watched_handlers[] = {
-	CX_ON(TIME, struct cx_msg_timer, send_to_myself_when_both_are_sent),
-	CX_ON(NUMBER, struct number, stop_now),
 	CX_ON(LAST, struct number, stop_now),
 };
 static const struct cx_handler watcher_handlers[] = {
@@ -258,15 +242,13 @@ static const struct cx_handler watcher_handlers[] = {
 };
 
 /* Else the watch finds nobody, and says CX_EGONE of one who ended in order. */
-Test(hand_over, control_that_came_during_a_turn_goes_before_the_mail_sent_after_it)
+Test(hand_over, control_goes_before_the_mail_sent_after_it)
 {
 	const struct cx_actor_type watched = { .name = "watched",
 		                               .placement = CX_PLACE_IO,
 		                               .mailbox_cap = 4,
-		                               .state_size = sizeof(struct timed),
-		                               .start = arm_at_start,
 		                               .handlers = watched_handlers,
-		                               .handler_count = 3 };
+		                               .handler_count = 1 };
 	const struct cx_actor_type watcher = { .name = "watcher",
 		                               .placement = CX_PLACE_IO,
 		                               .mailbox_cap = 4,

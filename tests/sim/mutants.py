@@ -64,10 +64,9 @@ MUTANTS = [
      "\tjump_to(cur, m->next);\n", "\tjump_to(cur, m->next + 1);\n", 50),
     ("the tick does not read on after a lost push", "src/actors/connection.c",
      "\t\tcursor_tick(ctx, c);\n\t\tsession_look(ctx, c);\n", "\t\tsession_look(ctx, c);\n", 200),
-    ("the mailbox is not turned round", "src/runtime/mailbox.c",
-     "\t\tmsg->link = first;\n\t\tfirst = msg;\n",
-     "\t\tif (first != NULL && first->link == NULL) {\n\t\t\tfirst->link = msg;\n\t\t\tmsg->link = NULL;\n"
-     "\t\t\tcontinue;\n\t\t}\n\t\tmsg->link = first;\n\t\tfirst = msg;\n", 50),
+    ("what other workers sent is taken newest first", "src/runtime/crossing.c",
+     "struct cx_msg *first = NULL;\n\n\twhile (entry != NULL) {\n\t\tstruct cx_msg *const next",
+     "struct cx_msg *first = NULL;\n\n\tif (entry != NULL)\n\t\treturn entry;\n\twhile (entry != NULL) {\n\t\tstruct cx_msg *const next", 50),
     ("a late answer is taken for another ask's", "src/runtime/ask.c",
      "if (corr == 0 || ask->corr != corr || ask->actor != a)", "if (corr == 0 || ask->actor != a)", 500),
     # These only several connections of a user find.
@@ -85,8 +84,6 @@ MUTANTS = [
      "while (u->count > hub->relay->max_connections_per_user) {",
      "while (u->count > hub->relay->max_connections_per_user + 1) {", 200),
     # These only sessions that end.
-    ("a message overtakes the one that led to it", "src/runtime/mailbox.c",
-     "\t\tcx__drain(a); /* rule 7 */\n", "", 500),
     ("a connection does not ask whether its session lives", "src/actors/connection.c",
      "\tsession_look(ctx, c); /* after the join: connection_session.c, 1 */\n", "", 50),
     ("the end of a session spares its oldest connection", "src/actors/hub.c",
