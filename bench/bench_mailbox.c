@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The mailbox: a message made, sent, drained, handled and freed, with the runtime's own code but without
+/* The mailbox: a message made, sent, taken in, handled and freed, with the runtime's own code but without
  * its threads: the threads here play workers, as the simulator does.
  *
  * `list`    sender and receiver on one worker (direct hand-over)
- * `stack`   sender on another worker, both played by one thread in turn: no contention
- * `senders` 1 to 4 other workers on threads of their own, and the receiver's.  What decides here is how many
- *           messages a turn finds: alone with one sender a receiver that never sleeps takes them one by
- *           one, and each costs several transfers of lines (depth, both stacks, the message) */
+ * `parcel`  sender on another worker (crossing.c), both played by one thread in turn: no contention
+ * `senders` 1 to 4 other workers on threads of their own, and the receiver's; parcels go when they are full */
 #include "runtime/internal.h"
 
 #include "structures.h"
@@ -86,7 +84,7 @@ static uint64_t over_list(unsigned index, void *arg)
 	return handled;
 }
 
-static uint64_t over_stack(unsigned index, void *arg)
+static uint64_t in_parcels(unsigned index, void *arg)
 {
 	(void)index;
 	(void)arg;
@@ -143,7 +141,7 @@ int main(void)
 	                   cx_runtime_spawn(rt, &receiver, NULL, 0, &sender_ref) == CX_OK,
 	           "a runtime");
 	bench_rate("mailbox", "list", over_list, NULL, 1);
-	bench_rate("mailbox", "stack", over_stack, NULL, 1);
+	bench_rate("mailbox", "parcel", in_parcels, NULL, 1);
 	for (unsigned n = 1; n <= SENDERS_MAX; n++) {
 		snprintf(params, sizeof(params), "senders=%u", n);
 		bench_rate("mailbox", params, crew, NULL, n + 1);
