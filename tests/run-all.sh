@@ -3,7 +3,7 @@
 # run-all.sh [STAGE...]: what `make test` and CI run.  Stages in order, each timed, the first
 # failure ends it; nothing is skipped silently.  Last line: `N passed, N failed`.
 # STAGE_TIMEOUT=n: seconds for each stage (default: limit_of).  TOTAL_TIMEOUT=n: for all of them; CI, which
-# would end us without a word after 45 minutes, gets 43.
+# would end us without a word after 45 minutes, gets 44.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # A make above us would hand its job server and flags to the makes below.
@@ -87,6 +87,25 @@ stage_fault() # hostile input goes to the sanitizer build
 {
 	mk all && mk CONF=asan all && script tests/fault/run.sh build/release/construct
 }
+# Fuzzing goes by the clock, and the other two mostly wait: at once.
+stage_beside()
+{
+	local name pids=() i=0 p f passed=0 failed=0 code=0 names=(fuzz deploy conformance)
+
+	mk all && mk CONF=fuzz fuzz-build || return 1
+	for name in "${names[@]}"; do
+		JOBS=1 "$0" --stage "$name" >"$logs/$name.log" 2>&1 &
+		pids+=($!)
+	done
+	for name in "${names[@]}"; do
+		wait "${pids[i++]}" || { code=1; echo "the stage $name failed:"; }
+		cat "$logs/$name.log"
+		read -r p f <<<"$(counts_of "$logs/$name.log")"
+		passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0}))
+	done
+	echo "beside: $passed passed, $failed failed"
+	return $code
+}
 # 3 minutes here, with one seed, so that a failure is the change's; 15 minutes and any seed by `make test-faults`
 stage_stack-fault()
 {
@@ -95,7 +114,8 @@ stage_stack-fault()
 	FAULT_SEED=${FAULT_SEED:-21} FAULT_SECS=${FAULT_SECS:-180} script tests/fault/stack.sh build/release/construct
 }
 
-all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim fuzz e2e stack grpc deploy conformance fault stack-fault'
+all='deps build-gcc build-clang headers lint docs install unit-asan unit-release models stress-tsan sim beside e2e stack grpc fault stack-fault'
+parts='fuzz deploy conformance' # of a stage
 
 # Three times and more of what a stage takes on two cores, so that what hangs is named while there is time.
 limit_of()
@@ -105,7 +125,10 @@ limit_of()
 	*) echo 900 ;;
 	esac
 }
-total=${TOTAL_TIMEOUT:-$([ "${CI:-}" = true ] && echo 2580 || echo 0)}
+total=${TOTAL_TIMEOUT:-$([ "${CI:-}" = true ] && echo 2640 || echo 0)}
+
+# What a log's last line of that kind counts.
+counts_of() { sed -n 's/.*\b\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed.*/\1 \2/p' "$1" | tail -n 1; }
 
 # The seconds that a stage gets: its limit, or what is left for all.
 seconds_for()
@@ -133,9 +156,9 @@ fi
 
 [ $# -gt 0 ] && want="$*" || want=$all
 for s in $want; do
-	case " $all " in
+	case " $all $parts " in
 	*" $s "*) ;;
-	*) echo "no stage '$s'; there are: $all" >&2; exit 2 ;;
+	*) echo "in beside: $parts" >&2; echo "no stage '$s'; there are: $all" >&2; exit 2 ;;
 	esac
 done
 
@@ -165,7 +188,7 @@ for s in $want; do
 	wait $teller 2>/dev/null
 	wait $shown 2>/dev/null
 	secs=$((SECONDS - start))
-	read -r p f <<<"$(sed -n 's/.*\b\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed.*/\1 \2/p' "$log" | tail -n 1)"
+	read -r p f <<<"$(counts_of "$log")"
 	p=${p:-$((code == 0))} f=${f:-0}
 	[ $code = 0 ] && [ "$f" -gt 0 ] && code=1
 	[ $code != 0 ] && [ "$f" = 0 ] && f=1
