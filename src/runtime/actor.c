@@ -205,9 +205,8 @@ enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
 	                  cx__start_msg(here, CX_MSG_START, type, conf, supervisor),
 	                  CX__CONTROL);
 	cx_assert(err == CX_OK);
-	if (here != NULL)
-		cx__parcel_flush(
-			here); /* before anybody reads *out who was told by no message */
+	if (here != NULL) /* before anybody reads *out who was told by no message */
+		cx__parcel_flush(here);
 	return CX_OK;
 }
 

@@ -139,7 +139,7 @@ struct cx__actor {
 	struct cx_msg *mail_head, *mail_tail;    /* in order: local ones, and drained */
 	struct cx_msg *control_head;
 	void *state;
-	_Atomic int32_t local_depth; /* relaxed: figures read it */
+	_Atomic int32_t local_depth; /* cx__list_depth for others */
 	int32_t mailbox_cap;         /* the type's, for senders on the home worker */
 	int32_t half; /* of it: from here on it is filling; of an actor of any worker none */
 	uint32_t slot;
@@ -409,6 +409,13 @@ uint64_t cx__ask_open(struct cx_worker *w, struct cx__actor *a, uint32_t timeout
 bool cx__ask_close(struct cx_worker *w, const struct cx__actor *a, uint64_t corr);
 void cx__ask_expired(struct cx_worker *w, struct cx_timer *deadline);
 void cx__ask_close_all(struct cx_worker *w, struct cx__actor *a);
+
+/* After something for which w->direct was CX__DIRECT_NOW_NEVER. */
+static inline void cx__direct_again(struct cx_worker *w)
+{
+	if (w->rt->sim == NULL && !w->is_trace_on)
+		w->direct = w->index;
+}
 
 /* worker.c */
 void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx__actor *a);

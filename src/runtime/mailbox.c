@@ -186,7 +186,10 @@ static void push_shared(struct cx_runtime *rt, struct cx_worker *here, struct cx
 	}
 	if (lane == CX__CONTROL)
 		msg->flags |= CX__TO_CONTROL;
-	cx__cross_alone(rt, here, a, msg);
+	if (cx__is_away(here, a) && cx__fits_parcel(msg))
+		cx__cross(here, a, msg);
+	else
+		cx__cross_alone(rt, here, a, msg);
 }
 
 enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx_ref to,
@@ -194,7 +197,7 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 {
 	struct cx__actor *a = cx__actor_at(rt, to.slot);
 	enum cx_sim_fate fate = CX_SIM_DELIVER;
-	bool local, crosses;
+	bool local;
 
 	/* acquire: pairs with the release in cx__spawn, a->kind is set */
 	if (a == NULL || atomic_load_explicit(&a->gen, memory_order_acquire) != to.gen) {
@@ -214,7 +217,6 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 		}
 	}
 	local = is_local(here, a, lane);
-	crosses = cx__is_away(here, a) && cx__fits_parcel(msg);
 	if (lane == CX__BOUNDED && is_full(rt, here, a, to))
 		return refuse(rt, here, a, msg, CX_EFULL);
 	msg->to = to;
@@ -225,10 +227,6 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 	if (local) {
 		cx__take_mail(here); /* who is in a callback may know of it */
 		push_local(here, a, msg, lane);
-	} else if (crosses) {
-		if (lane == CX__CONTROL)
-			msg->flags |= CX__TO_CONTROL;
-		cx__cross(here, a, msg);
 	} else {
 		push_shared(rt, here, a, msg, lane);
 	}

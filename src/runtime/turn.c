@@ -286,8 +286,7 @@ static __attribute__((noinline)) void begin_anywhere(struct cx_worker *w,
 
 static __attribute__((noinline)) void end_anywhere(struct cx_worker *w)
 {
-	if (w->rt->sim == NULL && !w->is_trace_on)
-		w->direct = w->index;
+	cx__direct_again(w);
 }
 
 static inline void begin(struct cx_worker *w, struct cx__actor *a, const struct cx__kind *kind,

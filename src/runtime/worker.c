@@ -358,8 +358,8 @@ struct cx_ctx *cx_io_enter(struct cx_worker *w, struct cx_ref self)
 	if (__builtin_expect(w->is_watching, 0))
 		cx__watch_no_more(w);
 	cx__enter_actor(w, a);
-	w->direct =
-		CX__DIRECT_NOW_NEVER; /* what it is told by other ways came after what is on the stack now */
+	/* what it is told by other ways came after what is on the stack now: cx__deliver takes that in */
+	w->direct = CX__DIRECT_NOW_NEVER;
 	return &w->ctx;
 }
 
@@ -373,7 +373,6 @@ void cx_io_leave(struct cx_ctx *ctx)
 	if (a->ending)
 		cx__actor_end(w, a);
 	w->ctx.actor = NULL;
-	if (w->rt->sim == NULL && !w->is_trace_on)
-		w->direct = w->index;
+	cx__direct_again(w);
 	cx__parcel_turn(w);
 }
