@@ -81,6 +81,10 @@ LDFLAGS_ALL += -fsanitize=address $(UBSAN)
 endif
 CFLAGS_ALL += $(CFLAGS)
 LDFLAGS_ALL += $(LDFLAGS)
+# The library's objects hold machine code, as others do, and beside it what gcc needs to put cx_send and its kin in line
+# where a program is compiled and linked with -flto too (docs/decisions/0009).
+LTO := $(if $(filter release,$(CONF)),$(if $(is_clang),,-flto -ffat-lto-objects))
+LTO_LINK := $(if $(LTO),-O2 -flto=auto)
 
 # --- files: wildcards, a new file needs no edit ----------------------------------------------
 
@@ -156,7 +160,7 @@ define stamp
 @printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(1))' >$@
 endef
 $(B)/flags: FORCE
-	$(call stamp,$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) / $(TEST_FLAGS) / $(LDFLAGS_ALL) $(LIBS))
+	$(call stamp,$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) / $(TEST_FLAGS) $(LTO) / $(LDFLAGS_ALL) $(LIBS))
 $(B)/files: FORCE
 	$(call stamp,$(CX_SRC) $(APP_SRC) $(SUPPORT_SRC) $(MIGRATIONS) $(PROTO_SRC))
 $(B)/version: FORCE
@@ -191,6 +195,7 @@ endef
 # The library alone is built without protoc-c.
 $(B)/obj/src/runtime/%.o: src/runtime/%.c $(B)/flags
 	$(compile)
+$(B)/obj/src/runtime/%.o $(B)/obj/bench/runtime/%.o: EXTRA = $(LTO)
 $(B)/obj/%.o: %.c $(B)/flags | $(GEN_HDR)
 	$(compile)
 
@@ -198,7 +203,7 @@ $(B)/obj/%.o: %.c $(B)/flags | $(GEN_HDR)
 $(B)/pic/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,PIC,$<)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fno-PIE -fPIC $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LTO) -fno-PIE -fPIC $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
 		rc=$$?; cat $@.warn >&2; exit $$rc
 
 $(B)/obj/src/roles/version.o: $(B)/version
@@ -225,7 +230,7 @@ $(LIBCX): $(call obj,$(CX_SRC)) $(B)/files
 # program's copy of cx_supervisor_type is the one that all see.
 $(LIBCX_SO): $(call pic,$(CX_SRC)) $(B)/files ops/cx.map
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -shared -Wl,-soname,$(CX_SONAME) \
+	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) $(LTO_LINK) -fPIC -shared -Wl,-soname,$(CX_SONAME) \
 		-Wl,--version-script=ops/cx.map -Wl,-Bsymbolic-functions -Wl,-z,relro,-z,now \
 		-o $@ $(filter %.o,$^) -lpthread
 $(MIGRATIONS_C): $(MIGRATIONS) ops/embed-migrations.sh $(B)/files
@@ -246,7 +251,7 @@ $(call say,LINK,$@)
 $(Q)$(CC) $(LDFLAGS_ALL) $(1) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(2) $(LIBS)
 endef
 $(PROGRAM): $(call obj,$(MAIN_SRC)) $(LIBAPP) $(LIBCX)
-	$(call link)
+	$(call link,$(LTO_LINK))
 $(LINKS): $(PROGRAM)
 	@ln -sf construct $@
 $(UNIT): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
@@ -265,7 +270,7 @@ $(GRPC): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link)
 # The library alone, as another program would link it.
 $(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
-	$(call link)
+	$(call link,$(LTO_LINK))
 
 -include $(shell find $(B)/obj $(B)/pic -name '*.d' 2>/dev/null)
 

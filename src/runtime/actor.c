@@ -17,42 +17,60 @@ struct cx__watcher {
 	uint16_t cls;
 };
 
+static void init_slot(struct cx__actor *a, uint32_t slot, const struct cx_worker *home,
+                      unsigned any)
+{
+	struct cx__front *front = cx__front(a);
+
+	a->slot = slot;
+	if (any) {
+		ck_stack_init(&front->mail);
+		ck_stack_init(&front->control);
+	}
+	atomic_store_explicit(&front->gen, 2, memory_order_relaxed); /* CX_NOBODY is 0 */
+	front->home = home->index;
+	front->any = (uint8_t)any;
+	a->is_any = (uint8_t)any;
+	a->status = CX__FREE;
+	a->half = INT32_MAX; /* START knows */
+	a->mail_end = &a->mail_head;
+	a->control_end = &a->control_head;
+}
+
 static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned any)
 {
-	struct cx__actor *chunk;
+	struct cx__chunk chunk = { .direct = any ? CX__DIRECT_NEVER : home->index };
+	struct cx__actor *first = NULL, *last = NULL;
+	void *memory;
 	uint32_t n;
 
 	pthread_mutex_lock(&rt->lock);
 	n = atomic_load_explicit(&rt->chunk_count, memory_order_relaxed);
-	chunk = n < rt->chunk_max ? aligned_alloc(64, CX__CHUNK * sizeof(*chunk)) : NULL;
-	if (chunk == NULL) {
+	if (n < rt->chunk_max &&
+	    posix_memalign(&memory, CX__SLOTS_ALIGN, sizeof(*chunk.slots)) == 0)
+		chunk.slots = memory;
+	if (chunk.slots == NULL) {
 		pthread_mutex_unlock(&rt->lock);
 		return false;
 	}
-	memset(chunk, 0, CX__CHUNK * sizeof(*chunk));
+	memset(chunk.slots, 0, sizeof(*chunk.slots));
 	for (uint32_t i = CX__CHUNK; i-- > 0;) {
-		if (any) {
-			ck_stack_init(&chunk[i].mail);
-			ck_stack_init(&chunk[i].control);
-		}
-		chunk[i].slot = n * CX__CHUNK + i;
-		atomic_store_explicit(&chunk[i].gen, 2,
-		                      memory_order_relaxed); /* CX_NOBODY is 0 */
-		chunk[i].home = home->index;
-		chunk[i].any = (uint8_t)any;
-		chunk[i].is_any = (uint8_t)any;
-		chunk[i].status = CX__FREE;
-		chunk[i].half = INT32_MAX; /* START knows */
-		chunk[i].direct = any ? CX__DIRECT_NEVER : home->index;
-		chunk[i].free_next = i + 1 < CX__CHUNK ? &chunk[i + 1] : NULL;
+		struct cx__actor *a = cx__actor_in(&chunk, i);
+
+		init_slot(a, n * CX__CHUNK + i, home, any);
+		a->free_next = first;
+		first = a;
+		if (last == NULL)
+			last = a;
 	}
-	atomic_store_explicit(&rt->chunks[n], chunk, memory_order_relaxed);
+	rt->chunks[n] = chunk;
+	/* release: pairs with cx__actor_at */
 	atomic_store_explicit(&rt->chunk_count, n + 1, memory_order_release);
 	pthread_mutex_unlock(&rt->lock);
 
 	pthread_mutex_lock(&home->free_lock);
-	chunk[CX__CHUNK - 1].free_next = home->free_slots[any];
-	home->free_slots[any] = chunk;
+	last->free_next = home->free_slots[any];
+	home->free_slots[any] = first;
 	pthread_mutex_unlock(&home->free_lock);
 	return true;
 }
@@ -74,11 +92,11 @@ static struct cx__actor *take_slot(struct cx_runtime *rt, struct cx_worker *home
 
 static void give_slot(struct cx_runtime *rt, struct cx__actor *a)
 {
-	struct cx_worker *home = rt->worker[a->home];
+	struct cx_worker *home = rt->worker[cx__front(a)->home];
 
 	pthread_mutex_lock(&home->free_lock);
-	a->free_next = home->free_slots[a->any];
-	home->free_slots[a->any] = a;
+	a->free_next = home->free_slots[cx__front(a)->any];
+	home->free_slots[cx__front(a)->any] = a;
 	pthread_mutex_unlock(&home->free_lock);
 }
 
@@ -181,20 +199,23 @@ enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
 	struct cx_worker *home = home_of(rt, here, type, home_key);
 	struct cx__kind *kind = cx__kind_of(rt, type);
 	struct cx__actor *a = take_slot(rt, home, type->placement == CX_PLACE_ANY);
+	struct cx__front *front;
 	struct cx_ref ref;
 	enum cx_err err;
 
 	if (a == NULL)
 		return CX_ENOMEM;
-	a->kind = kind;
+	front = cx__front(a);
+	front->kind = kind;
 	a->mailbox_cap = (int32_t)type->mailbox_cap;
-	if (!a->any) /* until START knows how full it is who sends looks closely; relaxed, as the release below */
-		atomic_store_explicit(&a->share, 0, memory_order_relaxed);
+	/* Until START knows how full it is who sends looks closely.  relaxed: the release below */
+	if (!front->any)
+		atomic_store_explicit(&front->share, 0, memory_order_relaxed);
 	ref.slot = a->slot;
-	ref.gen = atomic_load_explicit(&a->gen, memory_order_relaxed) + 1;
+	ref.gen = atomic_load_explicit(&front->gen, memory_order_relaxed) + 1;
 	cx_assert(ref.gen % 2 == 1);
 	/* release: pairs with the acquire in cx__deliver */
-	atomic_store_explicit(&a->gen, ref.gen, memory_order_release);
+	atomic_store_explicit(&front->gen, ref.gen, memory_order_release);
 	if (here != NULL)
 		cx__count(&here->counts[kind->index].spawned, 1);
 	else
@@ -221,21 +242,22 @@ enum cx_err cx_spawn(struct cx_ctx *ctx, const struct cx_actor_type *type, const
 void cx__actor_start(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
 {
 	const struct cx__start *m = (const struct cx__start *)(const void *)msg;
-	const struct cx_actor_type *type = a->kind->type;
+	const struct cx_actor_type *type = cx__front(a)->kind->type;
 	enum cx_err err;
 
 	if (msg->type == CX_MSG_RESTART) {
 		if (a->status != CX__DOWN)
 			return;
-		cx__count(&w->counts[a->kind->index].restarts, 1);
+		cx__count(&w->counts[cx__front(a)->kind->index].restarts, 1);
 	} else {
 		a->supervisor = m->supervisor;
-		a->half = a->any ? INT32_MAX : a->mailbox_cap / 2 + a->mailbox_cap % 2;
-		if (!a->any) {
+		a->half =
+			cx__front(a)->any ? INT32_MAX : a->mailbox_cap / 2 + a->mailbox_cap % 2;
+		if (!cx__front(a)->any) {
 			cx__set_filling(a,
 			                atomic_load_explicit(&a->local_depth,
 			                                     memory_order_relaxed) >= a->half);
-			atomic_store_explicit(&a->share, a->mailbox_cap / 2,
+			atomic_store_explicit(&cx__front(a)->share, a->mailbox_cap / 2,
 			                      memory_order_relaxed);
 		}
 		a->state_owner = w->pool;
@@ -288,7 +310,7 @@ static void go_down(struct cx_worker *w, struct cx__actor *a, struct cx_ref self
 	struct cx__failed *m =
 		(struct cx__failed *)(void *)cx__msg_new(w, CX__MSG_FAILED, sizeof(*m));
 
-	cx_log(CX_WARN, "actor.failed", "kind=%s reason=%s", a->kind->type->name,
+	cx_log(CX_WARN, "actor.failed", "kind=%s reason=%s", cx__front(a)->kind->type->name,
 	       cx_err_name((enum cx_err)a->reason));
 	a->status = CX__DOWN;
 	a->ending = 0;
@@ -301,14 +323,15 @@ static void go_down(struct cx_worker *w, struct cx__actor *a, struct cx_ref self
 }
 
 /* Returns how many there were. */
-static uint64_t bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_msg **head)
+static uint64_t bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_msg **head,
+                           struct cx_msg ***end)
 {
 	uint64_t count = 0;
 
 	for (; *head != NULL; count++) {
 		struct cx_msg *msg = *head;
 
-		*head = msg->link;
+		cx__list_pop(head, end);
 		if (msg->flags & CX__LOCAL)
 			cx__take_local(a);
 		else
@@ -320,9 +343,9 @@ static uint64_t bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_m
 
 void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 {
-	const struct cx_actor_type *type = a->kind->type;
-	const struct cx_ref self = { a->slot,
-		                     atomic_load_explicit(&a->gen, memory_order_relaxed) };
+	const struct cx_actor_type *type = cx__front(a)->kind->type;
+	const struct cx_ref self = { a->slot, atomic_load_explicit(&cx__front(a)->gen,
+		                                                   memory_order_relaxed) };
 
 	if (a->status == CX__LIVE && type->stop != NULL)
 		type->stop(&w->ctx, a->state);
@@ -336,18 +359,19 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 	a->status = CX__FREE;
 	cx__parcel_flush(w); /* its last messages, before anybody sees that it is gone */
 	/* From here on sends get CX_EGONE; what is pushed late is a dead letter (rule 4). */
-	atomic_store_explicit(&a->gen, self.gen + 1, memory_order_release);
+	atomic_store_explicit(&cx__front(a)->gen, self.gen + 1, memory_order_release);
 	notify_watchers(w, a, self);
-	if (a->any)
+	if (cx__front(a)->any)
 		cx__drain(a);
-	bounce_all(w, a, &a->control_head);
-	cx__count(&w->counts[a->kind->index].dead, bounce_all(w, a, &a->mail_head));
+	bounce_all(w, a, &a->control_head, &a->control_end);
+	cx__count(&w->counts[cx__front(a)->kind->index].dead,
+	          bounce_all(w, a, &a->mail_head, &a->mail_end));
 	cx__pool_give(a->state_owner, a->state, a->state_cls);
 	a->state = NULL;
 	a->ending = 0;
 	a->reason = CX_OK;
 	a->supervisor = CX_NOBODY;
-	cx__count(&w->counts[a->kind->index].ended, 1);
+	cx__count(&w->counts[cx__front(a)->kind->index].ended, 1);
 	/* What came over stacks of its own is taken off depth after the turn (rule 2). */
 	give_slot(w->rt, a);
 }

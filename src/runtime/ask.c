@@ -79,8 +79,8 @@ void cx__ask_expired(struct cx_worker *w, struct cx_timer *deadline)
 	struct cx__actor *a = ask->actor;
 	struct cx_msg_error *m =
 		(struct cx_msg_error *)(void *)cx__msg_new(w, CX_MSG_ERROR, sizeof(*m));
-	const struct cx_ref to = { a->slot,
-		                   atomic_load_explicit(&a->gen, memory_order_relaxed) };
+	const struct cx_ref to = { a->slot, atomic_load_explicit(&cx__front(a)->gen,
+		                                                 memory_order_relaxed) };
 	enum cx_err err;
 
 	m->hdr.corr = ask->corr;
@@ -106,7 +106,7 @@ enum cx_err cx_ask(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg *msg,
 	uint64_t opened;
 	enum cx_err err;
 
-	cx_assert(a->kind->type->placement != CX_PLACE_ANY);
+	cx_assert(cx__front(a)->kind->type->placement != CX_PLACE_ANY);
 	opened = cx__ask_open(ctx->worker, a, timeout_ms);
 	msg->corr = opened;
 	msg->flags = CX__ASK;

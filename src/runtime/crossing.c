@@ -38,7 +38,7 @@
 #define PARCEL_BYTES (PARCEL_LINES * LINE)
 #define PARCELS_MIN \
 	8 /* so that the next one was emptied long ago, and its lines wait for nobody */
-#define PARCELS_FREE_MAX 64
+#define PARCELS_FREE_MAX 8
 /* A worker that is so many behind gets messages singly: 64 bytes each, not up to 1,024.  So there are never more. */
 #define PARCELS_OUT_MAX 256
 #define RING 512 /* a power of two */
@@ -122,7 +122,7 @@ static bool settle(struct cx_worker *w, struct cx__bridge *b)
 
 bool cx__has_room(struct cx_worker *w, const struct cx__actor *a, struct cx_ref to)
 {
-	struct cx__bridge *b = bridge_to(w, a->home);
+	struct cx__bridge *b = bridge_to(w, cx__front(a)->home);
 	int64_t room;
 
 	if (w->grant > 0 && w->parcel != NULL && cx_ref_is(w->grant_to, to)) {
@@ -134,8 +134,8 @@ bool cx__has_room(struct cx_worker *w, const struct cx__actor *a, struct cx_ref 
 	/* In this order what moves meanwhile is not counted twice (5); and until nothing does, or it would not be
 	 * counted at all. */
 	do {
-		room = (int64_t)a->kind->type->mailbox_cap - cx__list_depth(a);
-		room -= atomic_load_explicit(&a->depth, memory_order_relaxed);
+		room = (int64_t)cx__front(a)->kind->type->mailbox_cap - cx__list_depth(a);
+		room -= atomic_load_explicit(&cx__front(a)->depth, memory_order_relaxed);
 	} while (settle(w, b));
 	room -= *cx__under_way(w, to.slot);
 	if (room <= 0)
@@ -225,16 +225,16 @@ void cx__cross(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg)
 {
 	const uint32_t more = lines_of(msg) - 1;
 
-	if (w->parcel != NULL && (w->parcel_to != a->home || w->parcel_left <= more))
+	if (w->parcel != NULL && (w->parcel_to != cx__front(a)->home || w->parcel_left <= more))
 		cx__parcel_push(w);
 	if (w->parcel == NULL) {
-		struct cx__bridge *b = bridge_to(w, a->home);
+		struct cx__bridge *b = bridge_to(w, cx__front(a)->home);
 
 		if (is_far_behind(w, b)) {
 			cx__cross_alone(w->rt, w, a, msg);
 			return;
 		}
-		open_parcel(w, b, a->home);
+		open_parcel(w, b, cx__front(a)->home);
 	}
 	if (!cx__counts_under_way(w, msg->to.slot))
 		cx__under_way_add(w, msg->to.slot);
@@ -251,7 +251,7 @@ void cx__cross(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg)
 void cx__cross_alone(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a,
                      struct cx_msg *msg)
 {
-	struct cx_worker *home = rt->worker[a->home];
+	struct cx_worker *home = rt->worker[cx__front(a)->home];
 	struct cx_worker *own = here != NULL ? here : cx__worker_here();
 
 	if (own != NULL) {
@@ -259,7 +259,7 @@ void cx__cross_alone(struct cx_runtime *rt, struct cx_worker *here, struct cx__a
 		own->grant = 0;
 	}
 	/* relaxed: a figure, and a bound */
-	atomic_fetch_add_explicit(&a->depth, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&cx__front(a)->depth, 1, memory_order_relaxed);
 	cx__stack_push(&home->mail, (ck_stack_entry_t *)(void *)msg);
 	if (home != here)
 		cx__wake(home);
@@ -322,7 +322,7 @@ static void take_alone(struct cx_worker *w, struct cx_msg *msg)
 {
 	struct cx__actor *a = cx__actor_at(w->rt, msg->to.slot);
 
-	atomic_fetch_sub_explicit(&a->depth, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&cx__front(a)->depth, 1, memory_order_relaxed);
 	cx__append(w, a, msg, msg->flags & CX__TO_CONTROL);
 	count_in(a);
 }

@@ -16,7 +16,8 @@ static inline bool cx__fits_parcel(const struct cx_msg *msg)
 /* Has `a` a home on another worker than `here`, which may be NULL? */
 static inline bool cx__is_away(const struct cx_worker *here, const struct cx__actor *a)
 {
-	return here != NULL && here->rt->sim == NULL && !a->any && a->home != here->index;
+	return here != NULL && here->rt->sim == NULL && !cx__front(a)->any &&
+	       cx__front(a)->home != here->index;
 }
 /* Messages to an actor that crossed in parcels which are not back yet. */
 static inline uint32_t *cx__under_way(const struct cx_worker *w, uint32_t slot)
@@ -34,10 +35,11 @@ static inline bool cx__has_room_at_once(const struct cx_worker *w, const struct 
                                         struct cx_ref to)
 {
 	/* relaxed: hints, what they let pass is bounded by their sum */
-	return !atomic_load_explicit(&a->filling, memory_order_relaxed) &&
+	return !atomic_load_explicit(&cx__front(a)->filling, memory_order_relaxed) &&
 	       (int32_t)*cx__under_way(w, to.slot) +
-	                       atomic_load_explicit(&a->depth, memory_order_relaxed) <
-	               atomic_load_explicit(&a->share, memory_order_relaxed);
+	                       atomic_load_explicit(&cx__front(a)->depth,
+	                                            memory_order_relaxed) <
+	               atomic_load_explicit(&cx__front(a)->share, memory_order_relaxed);
 }
 /* The same asked of all that there is. */
 bool cx__has_room(struct cx_worker *w, const struct cx__actor *a, struct cx_ref to);

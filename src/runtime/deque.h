@@ -16,17 +16,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/cache_line.h"
+
 #define CX__DEQUE_SIZE 256
 
 struct cx__deque {
-	_Alignas(64) _Atomic uint64_t top;
-	_Alignas(64) _Atomic uint64_t bottom;
-	_Alignas(64) void *_Atomic ring[CX__DEQUE_SIZE];
+	_Alignas(CX__APART) _Atomic uint64_t top;
+	_Alignas(CX__APART) _Atomic uint64_t bottom;
+	_Alignas(CX__APART) void *_Atomic ring[CX__DEQUE_SIZE];
 };
 
 _Static_assert(offsetof(struct cx__deque, top) == 0 &&
-                       offsetof(struct cx__deque, bottom) == 64 &&
-                       offsetof(struct cx__deque, ring) == 128,
+                       offsetof(struct cx__deque, bottom) == CX__APART &&
+                       offsetof(struct cx__deque, ring) == 2 * CX__APART,
                "what thieves write, what the owner writes and the entries lie apart");
 
 /* Thread: the owner.  false: full. */

@@ -11,7 +11,7 @@ static bool is_stale(struct cx_worker *w, struct cx__actor *a, const struct cx_m
 	}
 	if ((msg->flags & CX__ANSWER) && !(msg->flags & CX__FINAL) &&
 	    !cx__ask_close(w, a, msg->corr)) {
-		cx__count(&w->counts[a->kind->index].late, 1);
+		cx__count(&w->counts[cx__front(a)->kind->index].late, 1);
 		return true;
 	}
 	return false;
@@ -19,7 +19,7 @@ static bool is_stale(struct cx_worker *w, struct cx__actor *a, const struct cx_m
 
 static void call_handler(struct cx_worker *w, struct cx__actor *a, const struct cx_msg *msg)
 {
-	struct cx__kind *kind = a->kind;
+	struct cx__kind *kind = cx__front(a)->kind;
 	const struct cx__on *on = &kind->on[msg->type];
 
 	if (on->fn == NULL) {
@@ -33,7 +33,7 @@ static void call_handler(struct cx_worker *w, struct cx__actor *a, const struct 
 void cx__dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg)
 {
 	if (msg->to.gen != w->ctx.self.gen) {
-		cx__count(&w->counts[a->kind->index].dead, 1);
+		cx__count(&w->counts[cx__front(a)->kind->index].dead, 1);
 		cx__dead_letter(w->rt, w, msg);
 		return;
 	}
@@ -63,7 +63,7 @@ void cx__dispatch(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg)
 
 void cx__dispatch_traced(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg)
 {
-	const unsigned kind = a->kind->index;
+	const unsigned kind = cx__front(a)->kind->index;
 	const uint32_t type = msg->type;
 	const uint32_t flow = msg->flags & CX__TRACED ? msg->flow : 0;
 	const uint64_t began_ns = cx__clock_ns();
@@ -78,15 +78,15 @@ void cx__dispatch_traced(struct cx_worker *w, struct cx__actor *a, struct cx_msg
 
 void cx__batch_end(struct cx_worker *w, struct cx__actor *a)
 {
-	const unsigned kind = a->kind->index;
+	const unsigned kind = cx__front(a)->kind->index;
 	uint64_t began_ns;
 
 	if (__builtin_expect(!w->is_turn_tracing, 1)) {
-		a->kind->batch_end(&w->ctx, a->state);
+		cx__front(a)->kind->batch_end(&w->ctx, a->state);
 		return;
 	}
 	began_ns = cx__clock_ns();
 	w->is_tracing = 1;
-	a->kind->batch_end(&w->ctx, a->state);
+	cx__front(a)->kind->batch_end(&w->ctx, a->state);
 	cx__trace_handled(w, kind, CX_MSG_NONE, 0, began_ns);
 }

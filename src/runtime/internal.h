@@ -36,6 +36,8 @@
 #include <cx/sim.h>
 #include <cx/supervisor.h>
 
+#include "runtime/actor.h"
+#include "runtime/cache_line.h"
 #include "runtime/deque.h"
 #include "runtime/handler_times.h"
 #include "runtime/message.h"
@@ -45,14 +47,12 @@
 
 #define CX__KINDS_MAX 64
 #define CX__WORKERS_MAX 96 /* pool workers and actors with a thread of their own */
-#define CX__CHUNK 512      /* actors allocated at once */
 #define CX__BATCH 64
 #define CX__TURNS_A_POLL 64
 #define CX__ROUND_NS 1000000
 #define CX__QUICK_ROUND_NS 20000
 #define CX__QUICK_TURN_NS 5000 /* where they are longer, each turn is timed */
-/* What an actor's and a worker's `direct` hold when no hand-over is direct: they never compare equal. */
-#define CX__DIRECT_NEVER 0xffff
+/* What a worker's `direct` holds when no hand-over is: it is no chunk's. */
 #define CX__DIRECT_NOW_NEVER 0xfffe
 #define CX__DIRECT_NOBODY 0xfffd /* of parcel_to */
 
@@ -88,83 +88,6 @@ struct cx__start {
 	_Alignas(16) uint8_t conf[];
 };
 
-enum cx__status {
-	CX__LIVE,
-	CX__FREE, /* no actor, or start has not run yet */
-	CX__DOWN, /* failed, waits for CX_MSG_RESTART; ordinary messages stay in the mailbox */
-};
-
-struct cx__ask;
-struct cx__bridge;
-struct cx__watcher;
-
-/* Who handles a type of message: its size is 0 when nobody does. */
-struct cx__on {
-	cx_handler_fn *fn;
-	uint32_t size;
-};
-
-struct cx__kind {
-	const struct cx_actor_type *type;
-	uint32_t index;
-	uint32_t batch; /* the type's batch_max, or what stands for 0 */
-	void (*batch_end)(struct cx_ctx *ctx, void *state); /* the type's */
-	struct cx__on on[CX_MSG_LIMIT];
-};
-
-struct cx__actor {
-	/* what senders read: of an actor with a home hardly anybody writes it */
-	_Alignas(64) union {
-		struct { /* of an actor of any worker */
-			ck_stack_t mail, control;
-			ck_stack_entry_t inject; /* link in a worker's inject stack */
-		};
-		struct { /* of one with a home */
-			/* so much may be under way from one worker, unless it is filling */
-			_Atomic int32_t share;
-			_Atomic uint8_t filling; /* what is_filling says, for others */
-		};
-	};
-	_Atomic(struct cx__kind *) kind; /* written by spawn; late senders may still look */
-	_Atomic int32_t depth;
-	_Atomic uint32_t gen;
-	/* of the slot, for good, as is any: the home, or CX__DIRECT_NEVER where any is set */
-	uint16_t direct;
-	uint16_t home; /* worker index */
-	uint8_t any;   /* of the slot, for good: may run on every worker (else only at home) */
-	_Atomic uint8_t parked; /* rule 5 */
-	/* written by whoever runs it: the home worker, or who took it from a run queue.  All that a
-	 * direct hand-over and a quiet turn touch is on this line */
-	_Alignas(64) struct cx__actor *run_next; /* in the run queue */
-	struct cx_msg *mail_head, *mail_tail;    /* in order: local ones, and drained */
-	struct cx_msg *control_head;
-	void *state;
-	_Atomic int32_t local_depth; /* cx__list_depth for others */
-	int32_t mailbox_cap;         /* the type's, for senders on the home worker */
-	int32_t half; /* of it: from here on it is filling; of an actor of any worker none */
-	uint32_t slot;
-	uint8_t queued; /* in the run queue */
-	uint8_t reason; /* enum cx_err */
-	union {
-		struct {
-			uint8_t status; /* enum cx__status */
-			uint8_t ending; /* set by cx_stop / cx_fail */
-			uint8_t is_filling; /* local_depth reached half, and is not back at its half */
-			uint8_t is_any; /* = any */
-		};
-		uint32_t unquiet; /* all four at once: 0 in most turns */
-	};
-	struct cx_msg *control_tail;
-	struct cx_timer *timers;
-	struct cx__ask *asks;
-	struct cx__watcher *watchers;
-	struct cx_ref supervisor;
-	struct cx__actor *free_next; /* a free slot may still be queued, for late messages */
-	struct cx__pool *state_owner;
-	int32_t taken; /* handled, but not yet taken off depth (rule 2) */
-	uint16_t state_cls;
-};
-
 /* Counters of one kind on one worker: one writer, read by anybody, so relaxed everywhere. */
 struct cx__kind_count {
 	_Atomic uint64_t messages, turns, busy_ns; /* each turn's */
@@ -178,34 +101,7 @@ static inline void cx__count(_Atomic uint64_t *c, uint64_t n)
 	                      memory_order_relaxed);
 }
 
-/* relaxed, both: a hint, or our own write. */
-static inline void cx__set_filling(struct cx__actor *a, bool is_filling)
-{
-	a->is_filling = is_filling;
-	atomic_store_explicit(&a->filling, is_filling, memory_order_relaxed);
-}
-
-/* Thread: the home worker's, as of the next two. */
-static inline void cx__take_local(struct cx__actor *a)
-{
-	atomic_store_explicit(&a->local_depth,
-	                      atomic_load_explicit(&a->local_depth, memory_order_relaxed) - 1,
-	                      memory_order_relaxed);
-}
-
-/* Thread: any.  To be read before all else that is added to it. */
-static inline int32_t cx__list_depth(const struct cx__actor *a)
-{
-	return atomic_load_explicit(&a->local_depth, memory_order_acquire);
-}
-
-static inline void cx__add_local(struct cx__actor *a)
-{
-	/* release: pairs with cx__list_depth, who sees it counted here sees it counted nowhere else */
-	atomic_store_explicit(&a->local_depth,
-	                      atomic_load_explicit(&a->local_depth, memory_order_relaxed) + 1,
-	                      memory_order_release);
-}
+struct cx__bridge;
 
 struct cx_ctx {
 	struct cx_worker *worker;
@@ -230,24 +126,28 @@ struct cx__watch {
 
 struct cx_worker {
 	/* written by others */
-	_Alignas(64)
+	_Alignas(CX__APART)
 		ck_stack_t inject; /* actors of any worker that other threads made runnable */
 	ck_stack_t mail;           /* messages to actors with this home */
 	_Atomic uint32_t sleeping;
 	_Atomic uint32_t stop; /* enum cx__stop */
 	_Atomic uint64_t wakeups;
 	/* written by the worker, read by the watchdog and figures */
-	_Alignas(64) _Atomic uint64_t calls; /* of handlers, counted before each */
+	_Alignas(CX__APART) _Atomic uint64_t calls; /* of handlers, counted before each */
 	_Atomic uint32_t doing_kind;
 	_Atomic uint32_t doing_type; /* CX_MSG_NONE: no turn is run.  Release, after calls */
 	_Atomic uint64_t turns, polls, sleeps, steals, busy_ns, timers;
 	_Atomic uint32_t run_queue;
 	_Atomic uint8_t wants_help; /* others may take from `any` at once (steal.c) */
 	/* the worker's own */
-	_Alignas(64) struct cx_ctx ctx;
+	_Alignas(CX__APART) struct cx_ctx ctx;
 	struct cx_runtime *rt;
 	struct cx__pool *pool;
-	struct cx__actor *run_head, *run_tail;
+	struct cx__actor *run_head;
+	/* [0] is the run queue's end: where the next one's address goes; the others are written in the place of it by
+	 * who is in the queue already (cx__queue_local) */
+	struct cx__actor **run_end[3];
+	struct cx__actor *run_nowhere;
 	uint32_t run_len;
 	uint16_t index;
 	uint16_t direct; /* index, or CX__DIRECT_NOW_NEVER: what is sent takes cx__deliver */
@@ -272,6 +172,7 @@ struct cx_worker {
 	uint8_t is_slow;        /* the last timed turn was not a quick one */
 	uint8_t is_watching;    /* rt->watcher is this worker */
 	uint8_t watch_is_worth; /* others had something, or took something, at the last looks */
+	uint64_t turn_began_ns; /* of this one, where it is timed, or 0 */
 	uint64_t turn_ns;       /* what a turn takes, of those timed lately */
 	uint32_t rest_us;       /* how long it rests now; rest.c */
 	uint32_t spin_skip;     /* so many sleeps go without a spin yet */
@@ -298,7 +199,7 @@ struct cx_worker {
 	struct cx__watch watch[CX__WORKERS_MAX];
 	struct cx__deque any;
 	/* free slots: any thread, short */
-	_Alignas(64) pthread_mutex_t free_lock;
+	_Alignas(CX__APART) pthread_mutex_t free_lock;
 	struct cx__actor *free_slots[2]; /* [any]; linked by .free_next */
 };
 
@@ -307,15 +208,15 @@ _Static_assert(offsetof(struct cx_worker, wakeups) + sizeof(uint64_t) <=
                        offsetof(struct cx_worker, calls),
                "what others write lies before the worker's figures");
 _Static_assert(offsetof(struct cx_worker, inject) == 0 &&
-                       offsetof(struct cx_worker, calls) == 64,
+                       offsetof(struct cx_worker, calls) == CX__APART,
                "it is one line");
 _Static_assert(offsetof(struct cx_worker, wants_help) < offsetof(struct cx_worker, ctx) &&
-                       offsetof(struct cx_worker, ctx) % 64 == 0,
+                       offsetof(struct cx_worker, ctx) % CX__APART == 0,
                "what the watchdog and thieves read lies apart from what is the worker's alone");
 _Static_assert(offsetof(struct cx_worker, watch) < offsetof(struct cx_worker, any) &&
-                       offsetof(struct cx_worker, any) % 64 == 0,
+                       offsetof(struct cx_worker, any) % CX__APART == 0,
                "and that apart from the deque, whose top thieves write");
-_Static_assert(offsetof(struct cx_worker, free_lock) % 64 == 0 &&
+_Static_assert(offsetof(struct cx_worker, free_lock) % CX__APART == 0 &&
                        offsetof(struct cx_worker, free_lock) >=
                                offsetof(struct cx_worker, any) + sizeof(struct cx__deque),
                "what any thread locks lies apart from all");
@@ -325,8 +226,8 @@ static inline void cx__enter_actor(struct cx_worker *w, struct cx__actor *a)
 {
 	w->ctx.actor = a;
 	/* relaxed: our own write, or a slot whose spawner's START we have drained */
-	w->ctx.self =
-		(struct cx_ref){ a->slot, atomic_load_explicit(&a->gen, memory_order_relaxed) };
+	w->ctx.self = (struct cx_ref){ a->slot, atomic_load_explicit(&cx__front(a)->gen,
+		                                                     memory_order_relaxed) };
 }
 
 /* A handler over the watchdog's limit.  Written by the watchdog, read by anybody: relaxed. */
@@ -346,7 +247,7 @@ struct cx_runtime {
 	unsigned workers;        /* pool workers: 0..workers-1 */
 	unsigned all_workers;    /* and behind them the dedicated ones */
 	struct cx_worker *worker[CX__WORKERS_MAX];
-	struct cx__actor *_Atomic *chunks;
+	struct cx__chunk *chunks;
 	uint32_t chunk_max;
 	_Atomic uint32_t chunk_count;
 	_Atomic int watcher;  /* index + 1 of a worker, 0: nobody (steal.c) */
@@ -366,14 +267,19 @@ struct cx_runtime {
 	uint32_t boot_slots; /* who was spawned before the start lies below */
 };
 
-/* NULL: no such slot. */
-static inline struct cx__actor *cx__actor_at(struct cx_runtime *rt, uint32_t slot)
+/* NULL: no such slot.  Both. */
+static inline const struct cx__chunk *cx__chunk_at(const struct cx_runtime *rt, uint32_t slot)
 {
 	/* acquire: pairs with the release in add_chunk */
 	if (slot / CX__CHUNK >= atomic_load_explicit(&rt->chunk_count, memory_order_acquire))
 		return NULL;
-	return atomic_load_explicit(&rt->chunks[slot / CX__CHUNK], memory_order_relaxed) +
-	       slot % CX__CHUNK;
+	return &rt->chunks[slot / CX__CHUNK];
+}
+static inline struct cx__actor *cx__actor_at(const struct cx_runtime *rt, uint32_t slot)
+{
+	const struct cx__chunk *chunk = cx__chunk_at(rt, slot);
+
+	return chunk != NULL ? cx__actor_in(chunk, slot) : NULL;
 }
 
 /* actor.c */
@@ -431,36 +337,43 @@ uint64_t cx__clock_of(const struct cx_worker *w);
 /* To the end of this worker's run queue. */
 static inline void cx__run_later(struct cx_worker *w, struct cx__actor *a)
 {
-	a->run_next = NULL;
-	if (w->run_tail == NULL)
-		w->run_head = a;
-	else
-		w->run_tail->run_next = a;
-	w->run_tail = a;
+	*w->run_end[0] = a;
+	w->run_end[0] = &a->run_next;
 	w->run_len++;
 }
-/* The same, if it is not there: an actor with this worker as its home. */
+/* The same, if it is not there: an actor with this worker as its home.  No branch, since a processor could not foretell
+ * it: with many actors that is half of what a send costs. */
 static inline void cx__queue_local(struct cx_worker *w, struct cx__actor *a)
 {
-	if (a->queued)
-		return;
+	const uint8_t queued = a->queued;
+
+	*w->run_end[queued] = a;
+	w->run_end[2 * queued] = &a->run_next;
+	w->run_len += queued ^ 1u;
 	a->queued = 1;
-	cx__run_later(w, a);
+}
+/* The last one: of a list that has one. */
+static inline struct cx_msg *cx__msg_of(struct cx_msg **end)
+{
+	return (struct cx_msg *)(void *)end; /* link is the first of a message */
+}
+/* The first one goes. */
+static inline void cx__list_pop(struct cx_msg **head, struct cx_msg ***end)
+{
+	*head = (*head)->link;
+	if (*head == NULL)
+		*end = head;
 }
 /* To the end of its list: an actor with this worker as its home.  Not counted yet. */
 static inline void cx__append(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg,
                               bool to_control)
 {
-	struct cx_msg **head = to_control ? &a->control_head : &a->mail_head;
-	struct cx_msg **tail = to_control ? &a->control_tail : &a->mail_tail;
+	struct cx_msg ***end = to_control ? &a->control_end : &a->mail_end;
 
 	msg->flags |= CX__LOCAL;
 	msg->link = NULL;
-	if (*head == NULL)
-		*head = msg;
-	else
-		(*tail)->link = msg;
-	*tail = msg;
+	**end = msg;
+	*end = &msg->link;
 	cx__queue_local(w, a);
 }
 /* Unix time, read once a poll at most. */

@@ -19,10 +19,14 @@
 #include "runtime/crossing.h"
 #include "runtime/internal.h"
 
-_Static_assert(sizeof(struct cx__actor) <= 192, "an idle actor stays under 256 bytes");
-_Static_assert(offsetof(struct cx__actor, run_next) == 64 &&
-                       offsetof(struct cx__actor, unquiet) < 128,
+_Static_assert(sizeof(struct cx__slots) <= CX__CHUNK * 192,
+               "an idle actor stays under 256 bytes");
+_Static_assert(sizeof(struct cx__slots) <= CX__SLOTS_ALIGN &&
+                       (CX__SLOTS_ALIGN & (CX__SLOTS_ALIGN - 1)) == 0,
+               "each lies between two multiples");
+_Static_assert(offsetof(struct cx__slots, actor) % CX__APART == 0,
                "what others write and what the runner writes lie apart");
+_Static_assert(offsetof(struct cx__actor, unquiet) < CX__LINE, "one line");
 _Static_assert(offsetof(struct cx_msg, link) == 0 && sizeof(ck_stack_entry_t) == sizeof(void *),
                "a message is its own stack entry");
 
@@ -72,7 +76,7 @@ void cx_msg_drop(struct cx_msg *msg)
 
 static void count_dead(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a)
 {
-	struct cx__kind *kind = a->kind;
+	struct cx__kind *kind = cx__front(a)->kind;
 
 	if (kind == NULL)
 		return;
@@ -116,9 +120,9 @@ static enum cx_err refuse(struct cx_runtime *rt, struct cx_worker *here, struct 
 	if (err == CX_EGONE) {
 		count_dead(rt, here, a);
 	} else if (here != NULL) {
-		cx__count(&here->counts[a->kind->index].refused, 1);
+		cx__count(&here->counts[cx__front(a)->kind->index].refused, 1);
 	} else {
-		atomic_fetch_add_explicit(&rt->outside[a->kind->index].refused, 1,
+		atomic_fetch_add_explicit(&rt->outside[cx__front(a)->kind->index].refused, 1,
 		                          memory_order_relaxed);
 	}
 	cx__msg_free(msg);
@@ -129,9 +133,9 @@ static enum cx_err refuse(struct cx_runtime *rt, struct cx_worker *here, struct 
 static bool is_local(const struct cx_worker *here, const struct cx__actor *a,
                      enum cx__lane lane)
 {
-	if (here == NULL || a->home != here->index || a->any)
+	if (here == NULL || cx__front(a)->home != here->index || cx__front(a)->any)
 		return false;
-	return here->ctx.actor != NULL ? !here->ctx.actor->any : lane == CX__CONTROL;
+	return here->ctx.actor != NULL ? !cx__front(here->ctx.actor)->any : lane == CX__CONTROL;
 }
 
 static bool is_full(struct cx_runtime *rt, struct cx_worker *here, const struct cx__actor *a,
@@ -144,10 +148,10 @@ static bool is_full(struct cx_runtime *rt, struct cx_worker *here, const struct 
 		         cx__has_room_at_once(here, a, to)) &&
 		       !cx__has_room(here, a, to);
 	depth = cx__list_depth(a);
-	depth += atomic_load_explicit(&a->depth, memory_order_relaxed);
+	depth += atomic_load_explicit(&cx__front(a)->depth, memory_order_relaxed);
 	if (rt->sim != NULL)
 		depth += cx__sim_held(rt->sim, to);
-	return depth >= (int32_t)a->kind->type->mailbox_cap;
+	return depth >= (int32_t)cx__front(a)->kind->type->mailbox_cap;
 }
 
 static inline void push_local(struct cx_worker *here, struct cx__actor *a, struct cx_msg *msg,
@@ -161,18 +165,19 @@ static void push_any(struct cx_runtime *rt, struct cx_worker *here, struct cx__a
                      struct cx_msg *msg, enum cx__lane lane)
 {
 	struct cx_worker *own = here != NULL ? here : cx__worker_here();
+	struct cx__front *front = cx__front(a);
 	int32_t before;
 
 	if (own != NULL)
 		cx__parcel_flush(own);
 	/* acq_rel: whoever sees depth 0 -> 1 also sees what the last runner left in the actor */
-	before = atomic_fetch_add_explicit(&a->depth, 1, memory_order_acq_rel);
-	cx__stack_push(lane == CX__CONTROL ? &a->control : &a->mail,
+	before = atomic_fetch_add_explicit(&front->depth, 1, memory_order_acq_rel);
+	cx__stack_push(lane == CX__CONTROL ? &front->control : &front->mail,
 	               (ck_stack_entry_t *)(void *)msg);
 	if (before == 0)
 		cx__make_runnable(here, rt, a);
-	else if (lane == CX__CONTROL && atomic_load(&a->parked) != 0 &&
-	         atomic_exchange(&a->parked, 0) !=
+	else if (lane == CX__CONTROL && atomic_load(&front->parked) != 0 &&
+	         atomic_exchange(&front->parked, 0) !=
 	                 0) /* rule 5; pairs with the re-check in park */
 		cx__make_runnable(here, rt, a);
 }
@@ -180,7 +185,7 @@ static void push_any(struct cx_runtime *rt, struct cx_worker *here, struct cx__a
 static void push_shared(struct cx_runtime *rt, struct cx_worker *here, struct cx__actor *a,
                         struct cx_msg *msg, enum cx__lane lane)
 {
-	if (a->any) {
+	if (cx__front(a)->any) {
 		push_any(rt, here, a, msg, lane);
 		return;
 	}
@@ -199,8 +204,9 @@ enum cx_err cx__deliver(struct cx_runtime *rt, struct cx_worker *here, struct cx
 	enum cx_sim_fate fate = CX_SIM_DELIVER;
 	bool local;
 
-	/* acquire: pairs with the release in cx__spawn, a->kind is set */
-	if (a == NULL || atomic_load_explicit(&a->gen, memory_order_acquire) != to.gen) {
+	/* acquire: pairs with the release in cx__spawn, kind is set */
+	if (a == NULL ||
+	    atomic_load_explicit(&cx__front(a)->gen, memory_order_acquire) != to.gen) {
 		if (a != NULL)
 			return refuse(rt, here, a, msg, CX_EGONE);
 		cx__msg_free(msg);
@@ -238,18 +244,18 @@ void cx__deliver_held(struct cx_runtime *rt, struct cx_msg *msg)
 	struct cx__actor *a = cx__actor_at(rt, msg->to.slot);
 
 	/* relaxed: one thread, the simulator's */
-	if (atomic_load_explicit(&a->gen, memory_order_relaxed) != msg->to.gen) {
+	if (atomic_load_explicit(&cx__front(a)->gen, memory_order_relaxed) != msg->to.gen) {
 		count_dead(rt, NULL, a);
 		cx__dead_letter(rt, NULL, msg);
-	} else if (msg->flags & CX__LOCAL) {        /* rule 6: on the way it would have taken */
-		cx__take_mail(rt->worker[a->home]); /* what was released before it */
-		push_local(rt->worker[a->home], a, msg, CX__RESERVED);
+	} else if (msg->flags & CX__LOCAL) { /* rule 6: on the way it would have taken */
+		cx__take_mail(rt->worker[cx__front(a)->home]); /* what was released before it */
+		push_local(rt->worker[cx__front(a)->home], a, msg, CX__RESERVED);
 	} else {
 		push_shared(rt, NULL, a, msg, CX__RESERVED);
 	}
 }
 
-static void append(struct cx_msg **head, struct cx_msg **tail, ck_stack_entry_t *newest)
+static void append(struct cx_msg ***end, ck_stack_entry_t *newest)
 {
 	struct cx_msg *first = NULL;
 	struct cx_msg *last = (struct cx_msg *)(void *)newest;
@@ -264,29 +270,29 @@ static void append(struct cx_msg **head, struct cx_msg **tail, ck_stack_entry_t 
 		msg->link = first;
 		first = msg;
 	}
-	if (*head == NULL)
-		*head = first;
-	else
-		(*tail)->link = first;
-	*tail = last;
+	**end = first;
+	*end = &last->link;
 }
 
 /* Ordinary messages first: then each control message that was sent before one of them (START!) is
  * among those taken after. */
 void cx__drain(struct cx__actor *a)
 {
-	if (!cx__stack_is_empty(&a->mail))
-		append(&a->mail_head, &a->mail_tail, cx__stack_take_all(&a->mail));
-	if (!cx__stack_is_empty(&a->control))
-		append(&a->control_head, &a->control_tail, cx__stack_take_all(&a->control));
+	struct cx__front *front = cx__front(a);
+
+	if (!cx__stack_is_empty(&front->mail))
+		append(&a->mail_end, cx__stack_take_all(&front->mail));
+	if (!cx__stack_is_empty(&front->control))
+		append(&a->control_end, cx__stack_take_all(&front->control));
 }
 
 /* To an actor at home on this worker. */
 static inline bool is_direct(const struct cx__actor *a, struct cx_ref to, enum cx__lane lane)
 {
 	/* relaxed: they begin and end on this worker */
-	return __builtin_expect(atomic_load_explicit(&a->gen, memory_order_relaxed) == to.gen,
-	                        1) &&
+	return __builtin_expect(
+		       atomic_load_explicit(&cx__front(a)->gen, memory_order_relaxed) == to.gen,
+		       1) &&
 	       __builtin_expect(
 		       lane == CX__RESERVED ||
 			       atomic_load_explicit(&a->local_depth, memory_order_relaxed) <
@@ -302,7 +308,7 @@ static __attribute__((noinline)) enum cx_err send_across(struct cx_worker *w,
 	if (msg->size > CX__POOL_STEP || msg->origin == CX__ORIGIN_MALLOC || w->is_tracing ||
 	    !cx__counts_under_way(w, to.slot) ||
 	    /* acquire: as in cx__deliver */
-	    atomic_load_explicit(&a->gen, memory_order_acquire) != to.gen ||
+	    atomic_load_explicit(&cx__front(a)->gen, memory_order_acquire) != to.gen ||
 	    (lane == CX__BOUNDED && !cx__has_room_at_once(w, a, to)))
 		return cx__deliver(w->rt, w, to, msg, lane);
 	msg->to = to;
@@ -317,18 +323,20 @@ static inline enum cx_err send_from(struct cx_ctx *ctx, struct cx_ref to, struct
                                     enum cx__lane lane)
 {
 	struct cx_worker *w = ctx->worker;
-	struct cx__actor *a = cx__actor_at(w->rt, to.slot);
+	const struct cx__chunk *chunk = cx__chunk_at(w->rt, to.slot);
+	struct cx__actor *a;
 
 	msg->from = ctx->self;
-	if (__builtin_expect(a == NULL, 0))
+	if (__builtin_expect(chunk == NULL, 0))
 		return cx__deliver(w->rt, w, to, msg, lane);
-	if (__builtin_expect(a->direct == w->direct, 1)) {
+	a = cx__actor_in(chunk, to.slot);
+	if (__builtin_expect(chunk->direct == w->direct, 1)) {
 		if (is_direct(a, to, lane)) {
 			msg->to = to;
 			push_local(w, a, msg, lane);
 			return CX_OK;
 		}
-	} else if (a->direct == w->parcel_to) {
+	} else if (chunk->direct == w->parcel_to) {
 		return send_across(w, a, to, msg, lane);
 	}
 	return cx__deliver(w->rt, w, to, msg, lane);

@@ -18,7 +18,7 @@ const uint16_t cx__pool_class_bytes[CX__POOL_CLASSES] = { 64,   128,  192,  256,
 
 struct cx__slab {
 	struct cx__slab *next;
-	_Alignas(64) uint8_t bytes[];
+	_Alignas(CX__APART) uint8_t bytes[];
 };
 
 static _Thread_local struct cx__pool *here;
@@ -35,7 +35,7 @@ void cx__pool_enter(struct cx__pool *pool)
 
 struct cx__pool *cx__pool_new(void)
 {
-	struct cx__pool *pool = aligned_alloc(64, sizeof(*pool));
+	struct cx__pool *pool = aligned_alloc(CX__APART, sizeof(*pool));
 	unsigned cls = 0;
 
 	cx_assert(pool != NULL);
@@ -64,7 +64,7 @@ void cx__pool_delete(struct cx__pool *pool)
 static void carve(struct cx__pool *pool, uint16_t cls)
 {
 	const size_t step = cx__pool_class_bytes[cls];
-	struct cx__slab *slab = aligned_alloc(64, SLAB_BYTES);
+	struct cx__slab *slab = aligned_alloc(CX__APART, SLAB_BYTES);
 
 	cx_assert(slab != NULL);
 	slab->next = pool->slabs;

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "runtime/annotate.h"
+#include "runtime/cache_line.h"
 #include "runtime/stack.h"
 
 #define CX__POOL_MAX 4352 /* bytes of the largest class */
@@ -33,16 +34,16 @@ struct cx__slab;
 
 struct cx__pool {
 	/* written by other threads */
-	_Alignas(64) ck_stack_t returned;
+	_Alignas(CX__APART) ck_stack_t returned;
 	/* written by the owner */
-	_Alignas(64) struct cx__resting *rest[CX__POOL_CLASSES];
+	_Alignas(CX__APART) struct cx__resting *rest[CX__POOL_CLASSES];
 	uint8_t class_of[CX__POOL_MAX / CX__POOL_STEP + 1]; /* by size in steps, rounded up */
 	struct cx__slab *slabs;
 	_Atomic uint64_t bytes; /* relaxed: a figure */
 };
 
 _Static_assert(offsetof(struct cx__pool, returned) == 0 &&
-                       offsetof(struct cx__pool, rest) == 64,
+                       offsetof(struct cx__pool, rest) == CX__APART,
                "what others write and what the owner writes lie apart");
 
 extern const uint16_t cx__pool_class_bytes[CX__POOL_CLASSES];

@@ -11,7 +11,7 @@
 
 static struct cx_worker *worker_new(struct cx_runtime *rt, unsigned index, uint64_t seed)
 {
-	struct cx_worker *w = aligned_alloc(64, sizeof(*w));
+	struct cx_worker *w = aligned_alloc(CX__APART, sizeof(*w));
 
 	if (w == NULL)
 		return NULL;
@@ -22,6 +22,8 @@ static struct cx_worker *worker_new(struct cx_runtime *rt, unsigned index, uint6
 	pthread_mutex_init(&w->free_lock, NULL);
 	w->rt = rt;
 	w->index = (uint16_t)index;
+	w->run_end[0] = &w->run_head;
+	w->run_end[1] = &w->run_nowhere;
 	w->direct = rt->sim != NULL ? CX__DIRECT_NOW_NEVER : w->index;
 	w->ctx.worker = w;
 	w->pool = cx__pool_new();
@@ -237,7 +239,7 @@ static void empty_mailboxes(struct cx_runtime *rt)
 	for (uint32_t slot = 0; slot < chunks * CX__CHUNK; slot++) {
 		struct cx__actor *a = cx__actor_at(rt, slot);
 
-		if (a->any)
+		if (cx__front(a)->any)
 			cx__drain(a);
 		free_list(&a->control_head);
 		free_list(&a->mail_head);
@@ -256,7 +258,7 @@ void cx_runtime_free(struct cx_runtime *rt)
 		worker_delete(rt->worker[i]);
 	}
 	for (uint32_t i = 0; i < atomic_load(&rt->chunk_count); i++)
-		free(atomic_load(&rt->chunks[i]));
+		free(rt->chunks[i].slots);
 	for (uint32_t i = 0; i < atomic_load(&rt->kind_count); i++)
 		free(atomic_load(&rt->kinds[i]));
 	free(rt->chunks);
@@ -296,9 +298,9 @@ void cx_assert_failed(const char *expr, const char *file, int line)
 	fprintf(stderr, "assertion failed: %s (%s:%d)\n", expr, file, line);
 	if (w != NULL && w->ctx.actor != NULL)
 		fprintf(stderr, "  in actor kind %s, message %s, mailbox %d\n",
-		        atomic_load(&w->ctx.actor->kind)->type->name,
+		        atomic_load(&cx__front(w->ctx.actor)->kind)->type->name,
 		        cx__msg_name(w->rt, atomic_load(&w->doing_type)),
-		        (int)(atomic_load(&w->ctx.actor->depth) +
+		        (int)(atomic_load(&cx__front(w->ctx.actor)->depth) +
 		              atomic_load(&w->ctx.actor->local_depth)));
 	abort();
 }

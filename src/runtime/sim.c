@@ -69,7 +69,7 @@ int64_t cx__sim_wall_ms(const struct cx_sim *s)
 
 static const char *kind_name(const struct cx__actor *a)
 {
-	return a == NULL || a->kind == NULL ? "" : a->kind->type->name;
+	return a == NULL || cx__front(a)->kind == NULL ? "" : cx__front(a)->kind->type->name;
 }
 
 enum cx_sim_fate cx__sim_fate(struct cx_sim *s, struct cx_worker *here,
@@ -217,7 +217,7 @@ static void pass_time(struct cx_sim *s, uint64_t ns)
 static void run_actor(struct cx_sim *s, struct cx_worker *w, struct cx__actor *a)
 {
 	cx__worker_enter(w);
-	if (a->any)
+	if (cx__front(a)->any)
 		cx__drain(a);
 	if (s->trace != NULL)
 		trace_turn(s, w, a);

@@ -25,7 +25,8 @@
 static bool wants_help(struct cx_worker *w, const struct cx__actor *a)
 {
 	/* relaxed: it was set before whoever made the actor runnable knew it */
-	const struct cx__kind *kind = atomic_load_explicit(&a->kind, memory_order_relaxed);
+	const struct cx__kind *kind =
+		atomic_load_explicit(&cx__front(a)->kind, memory_order_relaxed);
 	const uint64_t waiting = w->run_len + cx__deque_len(&w->any);
 
 	return w->kind_ns[kind->index] >= HELP_NS || waiting * w->turn_ns >= HELP_NS;

@@ -28,7 +28,7 @@ void cx__timer_fire(void *arg, struct cx_timer *timer)
 	m->seq = timer->seq;
 	m->hdr.flags = CX__TIMER;
 	to.slot = a->slot;
-	to.gen = atomic_load_explicit(&a->gen, memory_order_relaxed);
+	to.gen = atomic_load_explicit(&cx__front(a)->gen, memory_order_relaxed);
 	err = cx__deliver(w->rt, w, to, &m->hdr, CX__CONTROL);
 	cx_assert(err == CX_OK); /* timers end with their actor, on this worker */
 }
@@ -55,7 +55,7 @@ void cx_timer_arm(struct cx_ctx *ctx, struct cx_timer *timer, uint64_t after_ms,
 {
 	struct cx__actor *a = ctx->actor;
 
-	cx_assert(!a->any && msg_type != 0);
+	cx_assert(!cx__front(a)->any && msg_type != 0);
 	cx_timer_cancel(ctx, timer);
 	timer->actor = a;
 	timer->msg_type = msg_type;

@@ -80,7 +80,7 @@ void cx__trace_sent(struct cx_worker *w, struct cx_msg *msg)
 	struct event event = {
 		.at_ns = cx__clock_ns(),
 		.msg_type = msg->type,
-		.kind = (uint16_t)atomic_load(&w->ctx.actor->kind)->index,
+		.kind = (uint16_t)atomic_load(&cx__front(w->ctx.actor)->kind)->index,
 		.worker = w->index,
 		.type = EVENT_SENT,
 	};

@@ -13,29 +13,14 @@
 /* Where each message is to take cx__dispatch. */
 static const struct cx__on on_nothing[CX_MSG_LIMIT];
 
-/* Messages handled, by the way they came. */
-struct handled {
-	int32_t shared, local;
-};
-
-static inline void count_off(struct cx__actor *a, const struct cx_msg *msg,
-                             struct handled *handled)
-{
-	if (__builtin_expect(msg->flags & CX__LOCAL, 1)) {
-		handled->local++;
-		cx__take_local(a); /* at once: it may send to itself in this turn */
-	} else {
-		handled->shared++;
-	}
-}
-
 /* on: of the actor's kind; nobody's when each message must take cx__dispatch. */
 static inline void handle(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg,
-                          const struct cx__on *on, struct handled *handled)
+                          const struct cx__on *on)
 {
 	const struct cx__on *handler = &on[msg->type];
 
-	count_off(a, msg, handled);
+	if (__builtin_expect(msg->flags & CX__LOCAL, 1))
+		cx__take_local(a); /* at once: it may send to itself in this turn */
 	if (__builtin_expect(handler->size == msg->size && msg->to.gen == w->ctx.self.gen &&
 	                             !(msg->flags & (CX__TIMER | CX__ANSWER)),
 	                     1)) {
@@ -57,23 +42,24 @@ static inline bool is_slow_kind(const struct cx_worker *w, const struct cx__kind
 /* Turns take long, as far as is known: what a handler sent does not wait for the next. */
 static inline bool is_slow_here(const struct cx_worker *w, const struct cx__actor *a)
 {
-	return w->is_slow || is_slow_kind(w, a->kind);
+	return w->is_slow || is_slow_kind(w, cx__front(a)->kind);
 }
 
-static __attribute__((noinline)) struct handled run_control(struct cx_worker *w,
-                                                            struct cx__actor *a)
+/* Returns how many it handled, as all here that run messages. */
+static __attribute__((noinline)) int32_t run_control(struct cx_worker *w, struct cx__actor *a)
 {
 	/* Not beyond what is there now: who sends to himself does not hold up the others. */
-	const struct cx_msg *last = a->control_tail;
-	struct handled handled = { 0, 0 };
+	const struct cx_msg *last = cx__msg_of(a->control_end);
+	int32_t handled = 0;
 	bool more = true;
 
 	while (more && !a->ending) {
 		struct cx_msg *msg = a->control_head;
 
 		more = msg != last;
-		a->control_head = msg->link;
-		handle(w, a, msg, on_nothing, &handled);
+		cx__list_pop(&a->control_head, &a->control_end);
+		handle(w, a, msg, on_nothing);
+		handled++;
 		if (is_slow_here(w, a))
 			cx__parcel_flush(w);
 	}
@@ -114,81 +100,86 @@ static __attribute__((noinline)) uint32_t go_on(struct cx_worker *w, const struc
 /* What the turn leaves goes before what came meanwhile. */
 static void put_back(struct cx__actor *a, struct cx_msg *first, struct cx_msg *last)
 {
+	last->link = a->mail_head;
 	if (a->mail_head == NULL)
-		a->mail_tail = last;
-	else
-		last->link = a->mail_head;
+		a->mail_end = &last->link;
 	a->mail_head = first;
 }
 
-/* More than one. */
-static __attribute__((noinline)) struct handled run_batch(struct cx_worker *w,
-                                                          struct cx__actor *a,
-                                                          struct cx_msg *msg,
-                                                          const struct cx__on *on,
-                                                          uint32_t limit)
+/* What is left after at_once of them, from msg to last. */
+static __attribute__((noinline)) uint32_t run_rest(struct cx_worker *w, struct cx__actor *a,
+                                                   struct cx_msg *msg, struct cx_msg *last,
+                                                   const struct cx__on *on, uint32_t done,
+                                                   uint32_t limit)
 {
-	struct cx_msg *const last = a->mail_tail;
-	uint64_t began_ns = w->now_is_old ? 0 : w->now_ns;
-	struct handled handled = { 0, 0 };
-	uint32_t done = 0, ask_at;
+	uint64_t began_ns = w->turn_began_ns;
+	uint32_t ask_at = done;
+
+	while (msg != NULL && !a->ending) {
+		struct cx_msg *next = msg->link;
+
+		if (done == ask_at)
+			ask_at = go_on(w, a, &began_ns, done, limit);
+		if (ask_at == 0)
+			break;
+		handle(w, a, msg, on);
+		done++;
+		msg = next;
+	}
+	if (msg != NULL)
+		put_back(a, msg, last);
+	return done;
+}
+
+/* The ordinary messages that are there now, one at least: who sends to himself does not hold up the others. */
+static inline int32_t run_mail(struct cx_worker *w, struct cx__actor *a,
+                               const struct cx__kind *kind, const struct cx__on *on)
+{
+	struct cx_msg *msg = a->mail_head, *const last = cx__msg_of(a->mail_end);
+	uint32_t limit = kind->batch, done = 0, ask_at;
 
 	if (__builtin_expect(w->turn_limit != 0, 0) && w->turn_limit < limit)
 		limit = w->turn_limit;
 	ask_at = at_once(w, a, limit);
+	a->mail_head = NULL;
+	a->mail_end = &a->mail_head;
 	do {
 		struct cx_msg *next = msg->link;
 
-		handle(w, a, msg, on, &handled);
+		handle(w, a, msg, on);
 		msg = next;
-		if (++done == ask_at && msg != NULL)
-			ask_at = go_on(w, a, &began_ns, done, limit);
-	} while (msg != NULL && ask_at != 0 && !a->ending);
-	if (msg != NULL)
-		put_back(a, msg, last);
-	return handled;
+		done++;
+	} while (msg != NULL && done < ask_at && !a->ending);
+	if (__builtin_expect(msg != NULL, 0))
+		done = run_rest(w, a, msg, last, on, done, limit);
+	return (int32_t)done;
 }
 
-/* The ordinary messages that are there now: who sends to himself does not hold up the others. */
-static inline struct handled run_mail(struct cx_worker *w, struct cx__actor *a,
-                                      const struct cx__kind *kind)
+static inline int32_t run_messages(struct cx_worker *w, struct cx__actor *a,
+                                   const struct cx__kind *kind)
 {
-	const bool is_plain = a->status == CX__LIVE && !w->is_trace_on;
-	const struct cx__on *on = is_plain ? kind->on : on_nothing;
-	struct cx_msg *msg = a->mail_head;
-	struct handled handled = { 0, 0 };
-
-	a->mail_head = NULL;
-	if (msg->link != NULL)
-		return run_batch(w, a, msg, on, kind->batch);
-	handle(w, a, msg, on, &handled);
-	return handled;
-}
-
-static inline struct handled run_messages(struct cx_worker *w, struct cx__actor *a,
-                                          const struct cx__kind *kind)
-{
-	struct handled control = { 0, 0 }, mail = { 0, 0 };
+	int32_t handled = 0;
 
 	if (__builtin_expect(a->control_head != NULL, 0))
-		control = run_control(w, a);
+		handled = run_control(w, a);
 	/* control that was drained in this turn was sent before what was drained with it: it goes first */
 	if (a->control_head == NULL && a->mail_head != NULL && !a->ending &&
-	    a->status != CX__DOWN)
-		mail = run_mail(w, a, kind);
-	mail.shared += control.shared;
-	mail.local += control.local;
-	return mail;
+	    a->status != CX__DOWN) {
+		const bool is_plain = a->status == CX__LIVE && !w->is_trace_on;
+
+		handled += run_mail(w, a, kind, is_plain ? kind->on : on_nothing);
+	}
+	return handled;
 }
 
 /* Takes what came over the stacks of an actor of any worker.  Returns how much there is. */
 static inline int32_t take_in(struct cx__actor *a)
 {
 	/* relaxed, both: our own writes, or what the token brought */
-	if (!a->any)
+	if (!a->is_any)
 		return atomic_load_explicit(&a->local_depth, memory_order_relaxed);
 	cx__drain(a);
-	return atomic_load_explicit(&a->depth, memory_order_relaxed);
+	return atomic_load_explicit(&cx__front(a)->depth, memory_order_relaxed);
 }
 
 /* Take what was handled off depth.  Returns what is left; at 0 the token is gone: somebody else may
@@ -200,7 +191,8 @@ static int32_t take_off(struct cx__actor *a)
 
 	a->taken = 0;
 	/* acq_rel: pairs with the add in push_any */
-	left = atomic_fetch_sub_explicit(&a->depth, taken, memory_order_acq_rel) - taken;
+	left = atomic_fetch_sub_explicit(&cx__front(a)->depth, taken, memory_order_acq_rel) -
+	       taken;
 	cx_assert(left >= 0);
 	return left;
 }
@@ -208,9 +200,10 @@ static int32_t take_off(struct cx__actor *a)
 /* Rule 5.  The token is with us. */
 static void park(struct cx_worker *w, struct cx__actor *a)
 {
-	atomic_exchange(&a->parked, 1);
+	atomic_exchange(&cx__front(a)->parked, 1);
 	/* pairs with push_any: a control message pushed meanwhile is seen here or sees parked */
-	if (!cx__stack_recheck_empty(&a->control) && atomic_exchange(&a->parked, 0) != 0) {
+	if (!cx__stack_recheck_empty(&cx__front(a)->control) &&
+	    atomic_exchange(&cx__front(a)->parked, 0) != 0) {
 		cx__make_runnable(w, w->rt, a);
 	}
 }
@@ -229,12 +222,12 @@ static void settle_any(struct cx_worker *w, struct cx__actor *a, bool is_down)
 }
 
 /* After a turn: idle, queued again, or parked (rules 2, 3 and 5). */
-static inline void settle(struct cx_worker *w, struct cx__actor *a, struct handled handled)
+static inline void settle(struct cx_worker *w, struct cx__actor *a, int32_t handled)
 {
 	const bool is_down = a->status == CX__DOWN;
 
-	if (a->any) {
-		a->taken += handled.shared;
+	if (a->is_any) {
+		a->taken += handled;
 		settle_any(w, a, is_down);
 		return;
 	}
@@ -280,7 +273,8 @@ static __attribute__((noinline)) void begin_anywhere(struct cx_worker *w,
                                                      const struct cx__actor *a)
 {
 	w->direct = CX__DIRECT_NOW_NEVER; /* rule 6 */
-	if (is_slow_kind(w, a->kind))     /* parcel_turn did not know that it is the next */
+	/* parcel_turn did not know that it is the next */
+	if (is_slow_kind(w, cx__front(a)->kind))
 		cx__parcel_flush(w);
 }
 
@@ -308,7 +302,7 @@ static __attribute__((noinline)) void parcel_turn(struct cx_worker *w,
 {
 	const struct cx__actor *next = w->run_head;
 
-	if (is_slow_kind(w, kind) || (next != NULL && is_slow_kind(w, next->kind)))
+	if (is_slow_kind(w, kind) || (next != NULL && is_slow_kind(w, cx__front(next)->kind)))
 		cx__parcel_push(w);
 	else
 		cx__parcel_turn(w);
@@ -333,18 +327,16 @@ static inline void end(struct cx_worker *w, const struct cx__kind *kind, int32_t
 static __attribute__((noinline)) int32_t run_full(struct cx_worker *w, struct cx__actor *a)
 {
 	const struct cx__kind *kind;
-	struct handled handled;
-	int32_t depth, messages;
+	int32_t depth, handled;
 
-	if (__builtin_expect(a->any, 0))
+	if (__builtin_expect(a->is_any, 0))
 		begin_anywhere(w, a);
 	a->queued = 0;
 	depth = take_in(a);
-	kind = a->kind; /* after it: a START that was taken in is of this kind */
+	kind = cx__front(a)->kind; /* after it: a START that was taken in is of this kind */
 	begin(w, a, kind, depth);
 	handled = run_messages(w, a, kind);
-	messages = handled.local + handled.shared;
-	if (kind->batch_end != NULL && a->status == CX__LIVE && messages > 0)
+	if (kind->batch_end != NULL && a->status == CX__LIVE && handled > 0)
 		cx__batch_end(w, a);
 	if (__builtin_expect(w->is_trace_on, 0)) {
 		w->is_turn_tracing = 0;
@@ -352,12 +344,12 @@ static __attribute__((noinline)) int32_t run_full(struct cx_worker *w, struct cx
 	}
 	if (__builtin_expect(a->ending, 0))
 		cx__actor_end(w, a);
-	end(w, kind, messages);
-	if (__builtin_expect(a->any, 0))
+	end(w, kind, handled);
+	if (__builtin_expect(a->is_any, 0))
 		end_anywhere(w);
 	/* An ended actor's slot may have been spawned into already, but nobody runs it before this. */
 	settle(w, a, handled);
-	return messages;
+	return handled;
 }
 
 /* Ordinary messages for an actor that lives and has a home: most turns. */
@@ -370,27 +362,22 @@ static inline bool is_quiet(const struct cx_worker *w, const struct cx__actor *a
 /* run_full without what such a turn does not need. */
 static inline int32_t run_quiet(struct cx_worker *w, struct cx__actor *a)
 {
-	const struct cx__kind *kind = a->kind;
-	struct cx_msg *msg = a->mail_head;
-	struct handled handled = { 0, 0 };
+	const struct cx__kind *kind = cx__front(a)->kind;
+	int32_t handled;
 
 	a->queued = 0;
 	begin(w, a, kind, atomic_load_explicit(&a->local_depth, memory_order_relaxed));
-	a->mail_head = NULL;
-	if (msg->link == NULL)
-		handle(w, a, msg, kind->on, &handled);
-	else
-		handled = run_batch(w, a, msg, kind->on, kind->batch);
+	handled = run_mail(w, a, kind, kind->on);
 	if (kind->batch_end != NULL && a->status == CX__LIVE)
 		cx__batch_end(w, a);
 	if (__builtin_expect(a->ending, 0))
 		cx__actor_end(w, a);
-	end(w, kind, handled.local);
+	end(w, kind, handled);
 	if (__builtin_expect(a->unquiet != 0, 0))
 		settle(w, a, handled);
 	else if (a->mail_head != NULL || a->control_head != NULL)
 		cx__queue_local(w, a);
-	return handled.local;
+	return handled;
 }
 
 static inline int32_t run_turn(struct cx_worker *w, struct cx__actor *a)
@@ -424,7 +411,9 @@ static __attribute__((noinline)) void run_timed(struct cx_worker *w, struct cx__
 	uint32_t kind;
 
 	w->after_poll = 0;
+	w->turn_began_ns = began_ns;
 	handled = run_turn(w, a);
+	w->turn_began_ns = 0;
 	/* relaxed: our own write, in run_turn; the actor may be another's by now */
 	kind = atomic_load_explicit(&w->doing_kind, memory_order_relaxed);
 	took_ns = cx__now_ns(w) - began_ns;

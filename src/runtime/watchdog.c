@@ -92,13 +92,13 @@ static void add_depths(struct cx_runtime *rt, struct walk *walk)
 	for (unsigned n = 0; n < SLOTS_A_LOOK && walk->slot < slots; n++) {
 		struct cx__actor *a = cx__actor_at(rt, walk->slot++);
 		const int32_t depth =
-			atomic_load_explicit(&a->depth, memory_order_relaxed) +
+			atomic_load_explicit(&cx__front(a)->depth, memory_order_relaxed) +
 			atomic_load_explicit(&a->local_depth, memory_order_relaxed);
 		const struct cx__kind *kind;
 
 		if (depth <= 0)
-			continue; /* most; their kind is on another cache line */
-		kind = atomic_load(&a->kind);
+			continue; /* most */
+		kind = atomic_load(&cx__front(a)->kind);
 		if (kind != NULL)
 			walk->depth[kind->index] += (uint64_t)depth;
 	}

@@ -91,25 +91,30 @@ static struct cx__actor *pop_local(struct cx_worker *w)
 		return NULL;
 	w->run_head = a->run_next;
 	if (w->run_head == NULL)
-		w->run_tail = NULL;
+		w->run_end[0] = &w->run_head;
+	a->run_next = NULL;
 	w->run_len--;
 	return a;
 }
 
 static struct cx__actor *actor_of(ck_stack_entry_t *inject)
 {
-	return (struct cx__actor *)(void *)((uint8_t *)inject -
-	                                    offsetof(struct cx__actor, inject));
+	struct cx__slots *slots = cx__slots_of(inject);
+	const struct cx__front *front =
+		(const struct cx__front *)((uintptr_t)inject -
+	                                   offsetof(struct cx__front, inject));
+
+	return &slots->actor[front - slots->front];
 }
 
 void cx__make_runnable(struct cx_worker *here, struct cx_runtime *rt, struct cx__actor *a)
 {
-	struct cx_worker *home = rt->worker[a->home];
+	struct cx_worker *home = rt->worker[cx__front(a)->home];
 
 	if (here != NULL && !here->dedicated) {
 		cx__push_any(here, a);
 	} else {
-		cx__stack_push(&home->inject, &a->inject);
+		cx__stack_push(&home->inject, &cx__front(a)->inject);
 		cx__wake(home);
 	}
 }
@@ -237,7 +242,7 @@ void cx__worker_end_actors(struct cx_worker *w)
 	for (uint32_t slot = 0; slot < chunks * CX__CHUNK; slot++) {
 		struct cx__actor *a = cx__actor_at(rt, slot);
 
-		if (a->home != w->index || a->state == NULL)
+		if (cx__front(a)->home != w->index || a->state == NULL)
 			continue;
 		cx__enter_actor(w, a);
 		a->supervisor = CX_NOBODY;
@@ -283,16 +288,14 @@ struct cx__actor *cx__runnable_next(const struct cx__actor *a)
 
 void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a)
 {
-	struct cx__actor *before = NULL;
+	struct cx__actor **link = &w->run_head;
 
-	for (struct cx__actor *at = w->run_head; at != a; at = cx__runnable_next(at))
-		before = at;
-	if (before == NULL)
-		w->run_head = cx__runnable_next(a);
-	else
-		before->run_next = a->run_next;
-	if (w->run_tail == a)
-		w->run_tail = before;
+	while (*link != a)
+		link = &(*link)->run_next;
+	*link = a->run_next;
+	if (a->run_next == NULL)
+		w->run_end[0] = link;
+	a->run_next = NULL;
 	w->run_len--;
 }
 
@@ -305,8 +308,8 @@ static bool has_booted(const struct cx_worker *w)
 	for (uint32_t slot = 0; slot < w->rt->boot_slots; slot++) {
 		const struct cx__actor *a = cx__actor_at(w->rt, slot);
 
-		if (a->home == w->index && !a->any && a->state == NULL &&
-		    atomic_load_explicit(&a->gen, memory_order_relaxed) == 3)
+		if (cx__front(a)->home == w->index && !cx__front(a)->any && a->state == NULL &&
+		    atomic_load_explicit(&cx__front(a)->gen, memory_order_relaxed) == 3)
 			return false; /* START makes the state */
 	}
 	return true;
@@ -350,7 +353,7 @@ struct cx_ctx *cx_io_enter(struct cx_worker *w, struct cx_ref self)
 	struct cx__actor *a = cx__actor_at(w->rt, self.slot);
 
 	cx_assert(w == here_worker && w->ctx.actor == NULL && a != NULL &&
-	          atomic_load_explicit(&a->gen, memory_order_relaxed) == self.gen);
+	          atomic_load_explicit(&cx__front(a)->gen, memory_order_relaxed) == self.gen);
 	cx__worker_clock(w); /* the poll may have slept */
 	/* awake from here on: it looks at all before it sleeps again.  relaxed: who reads 1 is us */
 	if (atomic_load_explicit(&w->sleeping, memory_order_relaxed) != 0)
@@ -368,8 +371,8 @@ void cx_io_leave(struct cx_ctx *ctx)
 	struct cx_worker *w = ctx->worker;
 	struct cx__actor *a = ctx->actor;
 
-	if (a->status == CX__LIVE && a->kind->type->batch_end != NULL)
-		a->kind->type->batch_end(ctx, a->state);
+	if (a->status == CX__LIVE && cx__front(a)->kind->type->batch_end != NULL)
+		cx__front(a)->kind->type->batch_end(ctx, a->state);
 	if (a->ending)
 		cx__actor_end(w, a);
 	w->ctx.actor = NULL;

@@ -415,7 +415,7 @@ static void play_post_to(enum cx_placement placement)
 	one = spawn(&noter, 1);
 	for (uint64_t key = 0; key < 16; key++) { /* one that does not begin on worker 0 */
 		other = spawn(&type, placement == CX_PLACE_IO ? 2 : key);
-		if (cx__actor_at(rt, other.slot)->home != 0)
+		if (cx__front(cx__actor_at(rt, other.slot))->home != 0)
 			break;
 	}
 	ref = spawn(&send_then_post_to_another_type, 0);
@@ -475,7 +475,7 @@ Test(crossing, what_an_actor_of_any_worker_sent_goes_before_another_worker_runs_
 	one = spawn(&noter, 1);
 	for (uint64_t key = 0; key < 64; key++) {
 		other = spawn(&type, key);
-		if (cx__actor_at(rt, other.slot)->home == 2)
+		if (cx__front(cx__actor_at(rt, other.slot))->home == 2)
 			break;
 	}
 	ref = spawn(&let_it_pass_then_hold_type, 0);

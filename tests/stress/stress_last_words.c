@@ -360,7 +360,7 @@ static struct cx_ref spawn_on(const struct cx_actor_type *type, unsigned worker)
 
 	do
 		ref = spawn(type, NULL, key++);
-	while (cx__actor_at(rt, ref.slot)->home != worker);
+	while (cx__front(cx__actor_at(rt, ref.slot))->home != worker);
 	return ref;
 }
 
