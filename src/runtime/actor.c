@@ -4,6 +4,7 @@
  * is from and never changes. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cx/log.h>
 
@@ -37,23 +38,42 @@ static void init_slot(struct cx__actor *a, uint32_t slot, const struct cx_worker
 	a->control_end = &a->control_head;
 }
 
+/* Zeroed, or NULL.  Not by malloc, which would keep a page or two beside each. */
+static struct cx__slots *map_slots(void)
+{
+	const size_t size = sizeof(struct cx__slots), room = size + CX__SLOTS_ALIGN;
+	uint8_t *all =
+		mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t before;
+
+	if (all == MAP_FAILED)
+		return NULL;
+	before = (CX__SLOTS_ALIGN - (uintptr_t)all % CX__SLOTS_ALIGN) % CX__SLOTS_ALIGN;
+	if (before > 0)
+		munmap(all, before);
+	munmap(all + before + size, room - before - size);
+	return (struct cx__slots *)(void *)(all + before);
+}
+
+void cx__chunk_unmap(const struct cx__chunk *chunk)
+{
+	munmap(chunk->slots, sizeof(*chunk->slots));
+}
+
 static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned any)
 {
 	struct cx__chunk chunk = { .direct = any ? CX__DIRECT_NEVER : home->index };
 	struct cx__actor *first = NULL, *last = NULL;
-	void *memory;
 	uint32_t n;
 
 	pthread_mutex_lock(&rt->lock);
 	n = atomic_load_explicit(&rt->chunk_count, memory_order_relaxed);
-	if (n < rt->chunk_max &&
-	    posix_memalign(&memory, CX__SLOTS_ALIGN, sizeof(*chunk.slots)) == 0)
-		chunk.slots = memory;
+	if (n < rt->chunk_max)
+		chunk.slots = map_slots();
 	if (chunk.slots == NULL) {
 		pthread_mutex_unlock(&rt->lock);
 		return false;
 	}
-	memset(chunk.slots, 0, sizeof(*chunk.slots));
 	for (uint32_t i = CX__CHUNK; i-- > 0;) {
 		struct cx__actor *a = cx__actor_in(&chunk, i);
 

@@ -283,6 +283,7 @@ static inline struct cx__actor *cx__actor_at(const struct cx_runtime *rt, uint32
 }
 
 /* actor.c */
+void cx__chunk_unmap(const struct cx__chunk *chunk);
 struct cx__kind *cx__kind_of(struct cx_runtime *rt, const struct cx_actor_type *type);
 /* here: the calling worker, or NULL on foreign threads. */
 CX_NODISCARD enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,

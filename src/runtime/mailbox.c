@@ -21,6 +21,7 @@
 
 _Static_assert(sizeof(struct cx__slots) <= CX__CHUNK * 192,
                "an idle actor stays under 256 bytes");
+_Static_assert(sizeof(struct cx__slots) % 4096 == 0, "whole pages");
 _Static_assert(sizeof(struct cx__slots) <= CX__SLOTS_ALIGN &&
                        (CX__SLOTS_ALIGN & (CX__SLOTS_ALIGN - 1)) == 0,
                "each lies between two multiples");

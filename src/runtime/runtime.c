@@ -258,7 +258,7 @@ void cx_runtime_free(struct cx_runtime *rt)
 		worker_delete(rt->worker[i]);
 	}
 	for (uint32_t i = 0; i < atomic_load(&rt->chunk_count); i++)
-		free(rt->chunks[i].slots);
+		cx__chunk_unmap(&rt->chunks[i]);
 	for (uint32_t i = 0; i < atomic_load(&rt->kind_count); i++)
 		free(atomic_load(&rt->kinds[i]));
 	free(rt->chunks);
