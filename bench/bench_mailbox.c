@@ -55,12 +55,12 @@ static bool send_one(struct cx_worker *from)
 	                   CX__BOUNDED) == CX_OK;
 }
 
-/* Whatever the run before left. */
+/* Whatever the run before left: not for ever, since senders of this one may have begun. */
 static void empty(struct cx_worker *w)
 {
 	cx__worker_enter(w);
 	cx__worker_clock(w);
-	while (run_one_turn(w))
+	for (unsigned i = 0; i < CAP && run_one_turn(w); i++)
 		;
 	handled = turns = 0;
 }
