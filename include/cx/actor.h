@@ -61,8 +61,8 @@ static inline bool cx_ref_none(struct cx_ref a)
 /* First member of each message struct.  Only `buf` is written by users: a payload whose
  * reference travels with the message and is given back when the message is freed. */
 struct cx_msg {
-	struct cx_msg *link; /* runtime's */
-	struct cx_buf *buf;  /* or NULL */
+	void *link;         /* runtime's */
+	struct cx_buf *buf; /* or NULL */
 	struct cx_ref to;
 	struct cx_ref from;
 	uint64_t corr;    /* not 0: an ask, or the answer to it */

@@ -343,8 +343,7 @@ static void go_down(struct cx_worker *w, struct cx__actor *a, struct cx_ref self
 }
 
 /* Returns how many there were. */
-static uint64_t bounce_all(struct cx_worker *w, struct cx__actor *a, struct cx_msg **head,
-                           struct cx_msg ***end)
+static uint64_t bounce_all(struct cx_worker *w, struct cx__actor *a, void **head, void ***end)
 {
 	uint64_t count = 0;
 

@@ -63,9 +63,10 @@ struct cx__front {
  * quiet turn touch is on the first line. */
 struct cx__actor {
 	_Alignas(CX__APART) struct cx__actor *run_next; /* in the run queue; NULL outside */
-	/* in order: local ones, and drained.  end: where the next one's address goes; head where there is none */
-	struct cx_msg *mail_head, **mail_end;
-	struct cx_msg *control_head;
+	/* Messages in order: local ones, and drained.  end: where the next one's address goes; head where there
+	 * is none.  All void *, as a message's link is, which is also a stack's and a pool's */
+	void *mail_head, **mail_end;
+	void *control_head;
 	void *state;
 	_Atomic int32_t local_depth; /* cx__list_depth for others */
 	int32_t mailbox_cap;         /* the type's, for senders on the home worker */
@@ -82,7 +83,7 @@ struct cx__actor {
 		};
 		uint32_t unquiet; /* all four at once: 0 in most turns */
 	};
-	struct cx_msg **control_end;
+	void **control_end;
 	struct cx_timer *timers;
 	struct cx__ask *asks;
 	struct cx__watcher *watchers;

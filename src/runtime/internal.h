@@ -354,14 +354,14 @@ static inline void cx__queue_local(struct cx_worker *w, struct cx__actor *a)
 	a->queued = 1;
 }
 /* The last one: of a list that has one. */
-static inline struct cx_msg *cx__msg_of(struct cx_msg **end)
+static inline struct cx_msg *cx__msg_of(void **end)
 {
 	return (struct cx_msg *)(void *)end; /* link is the first of a message */
 }
 /* The first one goes. */
-static inline void cx__list_pop(struct cx_msg **head, struct cx_msg ***end)
+static inline void cx__list_pop(void **head, void ***end)
 {
-	*head = (*head)->link;
+	*head = ((struct cx_msg *)*head)->link;
 	if (*head == NULL)
 		*end = head;
 }
@@ -369,7 +369,7 @@ static inline void cx__list_pop(struct cx_msg **head, struct cx_msg ***end)
 static inline void cx__append(struct cx_worker *w, struct cx__actor *a, struct cx_msg *msg,
                               bool to_control)
 {
-	struct cx_msg ***end = to_control ? &a->control_end : &a->mail_end;
+	void ***end = to_control ? &a->control_end : &a->mail_end;
 
 	msg->flags |= CX__LOCAL;
 	msg->link = NULL;

@@ -256,7 +256,7 @@ void cx__deliver_held(struct cx_runtime *rt, struct cx_msg *msg)
 	}
 }
 
-static void append(struct cx_msg ***end, ck_stack_entry_t *newest)
+static void append(void ***end, ck_stack_entry_t *newest)
 {
 	struct cx_msg *first = NULL;
 	struct cx_msg *last = (struct cx_msg *)(void *)newest;

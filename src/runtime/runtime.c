@@ -217,13 +217,13 @@ void cx_runtime_stop(struct cx_runtime *rt)
 	cx__offload_delete(rt->offload);
 }
 
-static void free_list(struct cx_msg **head)
+static void free_list(struct cx_msg *msg)
 {
-	while (*head != NULL) {
-		struct cx_msg *msg = *head;
+	while (msg != NULL) {
+		struct cx_msg *next = msg->link;
 
-		*head = msg->link;
 		cx__msg_free(msg);
+		msg = next;
 	}
 }
 
@@ -241,8 +241,8 @@ static void empty_mailboxes(struct cx_runtime *rt)
 
 		if (cx__front(a)->any)
 			cx__drain(a);
-		free_list(&a->control_head);
-		free_list(&a->mail_head);
+		free_list(a->control_head);
+		free_list(a->mail_head);
 		if (a->state != NULL)
 			cx__pool_give(a->state_owner, a->state, a->state_cls);
 	}
