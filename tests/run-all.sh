@@ -138,6 +138,9 @@ seconds_for()
 	echo "$limit"
 }
 
+# The processors' time so far in ticks: what was used, and all.  A stage that leaves them idle can go beside another.
+ticks() { awk '/^cpu / { for (i = 2; i <= 9; i++) all += $i; print all - $5 - $6, all }' /proc/stat; }
+
 # What still runs of a stage just before its time is over: the last of these hangs.
 tell_of_hang() # PROCESS GROUP, SECONDS
 {
@@ -172,6 +175,7 @@ for s in $want; do
 	log=$logs/$s.log
 	printf '\n======== %s ========\n' "$s"
 	start=$SECONDS
+	read -r used0 all0 <<<"$(ticks)"
 	: >"$log"
 	limit=$(seconds_for "$s")
 	# A minute between TERM and KILL: backends have to be stopped.
@@ -193,7 +197,9 @@ for s in $want; do
 	[ $code = 0 ] && [ "$f" -gt 0 ] && code=1
 	[ $code != 0 ] && [ "$f" = 0 ] && f=1
 	passed=$((passed + p)) failed=$((failed + f))
-	times+=("$(printf '%-14s %5d s  %s' "$s" $secs "$([ $code = 0 ] && echo ok || echo FAILED)")")
+	read -r used all_ticks <<<"$(ticks)"
+	busy=$((100 * (used - used0) / (all_ticks - all0 + 1)))
+	times+=("$(printf '%-14s %5d s  %3d %% busy  %s' "$s" $secs $busy "$([ $code = 0 ] && echo ok || echo FAILED)")")
 	[ $code = 0 ] || break
 done
 
