@@ -28,7 +28,8 @@ WERROR ?= 1
 endif
 WERROR ?= 0
 
-is_clang := $(findstring clang,$(notdir $(firstword $(CC))))
+# By what it is, not by its name: cc may be either.
+is_clang := $(shell $(CC) -dM -E -x c /dev/null 2>/dev/null | grep -o -m 1 '__clang__')
 B := build/$(CONF)$(if $(filter-out fuzz,$(CONF)),$(if $(is_clang),-clang))
 
 ifeq ($(V),1)
@@ -81,15 +82,17 @@ LDFLAGS_ALL += -fsanitize=address $(UBSAN)
 endif
 CFLAGS_ALL += $(CFLAGS)
 LDFLAGS_ALL += $(LDFLAGS)
-# The library's objects hold machine code, as others do, and beside it what gcc needs to put cx_send and its kin in line
-# where a program is compiled and linked with -flto too (docs/decisions/0009).
-LTO := $(if $(filter release,$(CONF)),$(if $(is_clang),,-flto -ffat-lto-objects))
+# By -flto gcc puts cx_send and its kin in line (docs/decisions/0009).  Its objects are an archive of their own: gcc takes
+# what is for -flto from any archive that has it, asked or not, and only the very same gcc can.  `make LTO=`: without.
+LTO := $(if $(filter release,$(CONF)),$(if $(is_clang),,$(shell \
+	echo 'int x;' | $(CC) -flto -x c -c -o /dev/null - 2>/dev/null && echo -flto -ffat-lto-objects)))
 LTO_LINK := $(if $(LTO),-O2 -flto=auto)
 
 # --- files: wildcards, a new file needs no edit ----------------------------------------------
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
+lto = $(patsubst %.c,$(B)/lto/%.o,$(1))
 bin = $(patsubst %.c,$(B)/%,$(1))
 
 CX_SRC := $(wildcard src/runtime/*.c)
@@ -116,6 +119,8 @@ GEN_HDR := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.h,$(PROTO_SRC))
 GEN_OBJ := $(GEN_SRC:.c=.o)
 
 LIBCX := $(B)/libcx.a
+LIBCX_LTO := $(if $(LTO),$(B)/libcx_lto.a)
+LIBCX_FAST := $(or $(LIBCX_LTO),$(LIBCX))
 # The number after .so is the interface's: it moves with the first part of VERSION.
 CX_VERSION := $(shell cat VERSION)
 CX_SONAME := libcx.so.$(firstword $(subst ., ,$(CX_VERSION)))
@@ -160,7 +165,7 @@ define stamp
 @printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(1))' >$@
 endef
 $(B)/flags: FORCE
-	$(call stamp,$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) / $(TEST_FLAGS) $(LTO) / $(LDFLAGS_ALL) $(LIBS))
+	$(call stamp,$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) / $(TEST_FLAGS) $(LTO) $(shell $(CC) -dumpfullversion) / $(LDFLAGS_ALL) $(LIBS))
 $(B)/files: FORCE
 	$(call stamp,$(CX_SRC) $(APP_SRC) $(SUPPORT_SRC) $(MIGRATIONS) $(PROTO_SRC))
 $(B)/version: FORCE
@@ -195,15 +200,20 @@ endef
 # The library alone is built without protoc-c.
 $(B)/obj/src/runtime/%.o: src/runtime/%.c $(B)/flags
 	$(compile)
-$(B)/obj/src/runtime/%.o $(B)/obj/bench/runtime/%.o: EXTRA = $(LTO)
+$(B)/obj/bench/runtime/%.o: EXTRA = $(LTO)
 $(B)/obj/%.o: %.c $(B)/flags | $(GEN_HDR)
 	$(compile)
 
-# The same sources once more, for libcx.so.
+# The same sources twice more, for libcx_lto.a and libcx.so.
+$(B)/lto/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,LTO,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(LTO) $(CFLAGS_ALL) $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
+		rc=$$?; cat $@.warn >&2; exit $$rc
 $(B)/pic/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,PIC,$<)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LTO) -fno-PIE -fPIC $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(LTO) $(CFLAGS_ALL) -fno-PIE -fPIC $(WERROR_FLAG) -MMD -MP -c -o $@ $< 2>$@.warn; \
 		rc=$$?; cat $@.warn >&2; exit $$rc
 
 $(B)/obj/src/roles/version.o: $(B)/version
@@ -226,11 +236,13 @@ $(Q)ar rcs $@ $(filter %.o,$^)
 endef
 $(LIBCX): $(call obj,$(CX_SRC)) $(B)/files
 	$(archive)
+$(B)/libcx_lto.a: $(call lto,$(CX_SRC)) $(B)/files
+	$(archive)
 # -Bsymbolic-functions: the library's calls of itself go straight.  Data stays open, so that a
 # program's copy of cx_supervisor_type is the one that all see.
 $(LIBCX_SO): $(call pic,$(CX_SRC)) $(B)/files ops/cx.map
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) $(LTO_LINK) -fPIC -shared -Wl,-soname,$(CX_SONAME) \
+	$(Q)$(CC) $(LTO_LINK) $(filter-out -pie,$(LDFLAGS_ALL)) -fPIC -shared -Wl,-soname,$(CX_SONAME) \
 		-Wl,--version-script=ops/cx.map -Wl,-Bsymbolic-functions -Wl,-z,relro,-z,now \
 		-o $@ $(filter %.o,$^) -lpthread
 $(MIGRATIONS_C): $(MIGRATIONS) ops/embed-migrations.sh $(B)/files
@@ -248,9 +260,9 @@ $(B)/libtestsupport.a: $(call obj,$(SUPPORT_SRC)) $(B)/files
 define link
 @mkdir -p $(@D)
 $(call say,LINK,$@)
-$(Q)$(CC) $(LDFLAGS_ALL) $(1) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(2) $(LIBS)
+$(Q)$(CC) $(1) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(2) $(LIBS)
 endef
-$(PROGRAM): $(call obj,$(MAIN_SRC)) $(LIBAPP) $(LIBCX)
+$(PROGRAM): $(call obj,$(MAIN_SRC)) $(LIBAPP) $(LIBCX_FAST)
 	$(call link,$(LTO_LINK))
 $(LINKS): $(PROGRAM)
 	@ln -sf construct $@
@@ -269,12 +281,12 @@ $(BENCH): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBAPP) $(LIBCX)
 $(GRPC): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBAPP) $(LIBCX)
 	$(call link)
 # The library alone, as another program would link it.
-$(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX)
+$(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX_FAST)
 	$(call link,$(LTO_LINK))
 
--include $(shell find $(B)/obj $(B)/pic -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/pic $(B)/lto -name '*.d' 2>/dev/null)
 
-library: $(LIBCX) $(LIBCX_SO)
+library: $(LIBCX) $(LIBCX_LTO) $(LIBCX_SO)
 	$(call warnings_clean,$(call obj,$(CX_SRC)) $(call pic,$(CX_SRC)))
 tests-build: $(UNIT) $(STACK_CASES)
 	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC) tests/stack/migrate_cases.c tests/stack/kafka_mock.c))
@@ -457,7 +469,7 @@ install: all install-library
 # Alone it needs a compiler, Concurrency Kit and python3: nothing of the relay's.
 install-library: library man
 	install -d $(libdir)/pkgconfig $(incdir) $(mandir)/man3 $(mandir)/man7
-	install -m 644 $(LIBCX) $(libdir)/libcx.a
+	install -m 644 $(LIBCX) $(LIBCX_LTO) $(libdir)
 	install -m 755 $(LIBCX_SO) $(libdir)
 	ln -sf $(notdir $(LIBCX_SO)) $(libdir)/$(CX_SONAME)
 	ln -sf $(CX_SONAME) $(libdir)/libcx.so
@@ -474,7 +486,7 @@ install-library: library man
 uninstall: man
 	rm -f $(addprefix $(bindir)/,construct $(notdir $(LINKS)))
 	rm -f $(addprefix $(unitdir)/,$(UNITS))
-	rm -f $(addprefix $(libdir)/,libcx.a libcx.so $(CX_SONAME) $(notdir $(LIBCX_SO)) pkgconfig/cx.pc)
+	rm -f $(addprefix $(libdir)/,libcx.a libcx_lto.a libcx.so $(CX_SONAME) $(notdir $(LIBCX_SO)) pkgconfig/cx.pc)
 	rm -f $(addprefix $(incdir)/,$(notdir $(CX_HEADERS)))
 	for page in $(MAN)/man3/*; do rm -f $(mandir)/man3/$${page##*/}; done
 	rm -f $(mandir)/man7/cx.7
@@ -492,7 +504,7 @@ help:
 	@echo '             make install           PREFIX=/usr/local, DESTDIR: program, systemd units, library, man pages'
 	@echo '             make install-library   the library and its man pages alone'
 	@echo '             make uninstall         takes all of it away'
-	@echo '             make library           build/release/libcx.a and libcx.so.VERSION'
+	@echo '             make library           build/release/libcx.a, libcx_lto.a (gcc) and libcx.so.VERSION'
 	@echo '             make clean'
 	@echo 'Run          make run               install what is missing, build, serve on this machine'
 	@echo '             make run-stack         a deployment: 2 servers, 2 gateways, 2 workers on real backends'

@@ -76,6 +76,9 @@ suite() # NAME COMMAND...: a test that counts its own checks
 	[ "$f" = 0 ] || printf 'FAIL %s\n%s\n' "$name" "$out"
 }
 suite symbols timeout 60 tests/library/symbols.py "$usr/lib/libcx.so" "$usr/lib/libcx.a"
+# What is for -flto alone is in an archive of its own: another gcc would take it for its own, and stop.
+no_lto() { ! objdump -h "$usr/lib/libcx.a" | grep -m 1 'gnu\.lto'; }
+check 'libcx.a: machine code alone' no_lto
 suite man timeout 120 tests/library/man.py "$usr/share/man"
 
 export PKG_CONFIG_PATH=$usr/lib/pkgconfig
@@ -117,6 +120,21 @@ for cc in gcc clang; do
 		check "cx(7), $cc, $how: build" mk -C "$at" page CC=$cc LINK=$how CFLAGS="$strict"
 		check "cx(7), $cc, $how" env LD_LIBRARY_PATH="$lib_path" timeout 60 "$at/page"
 	done
+done
+
+# As packagers and those who look for errors use it.
+at=$dir/as-used
+cp -r docs/examples "$at"
+cp tests/library/exit_while_running.c "$at/"
+built() { bash -c "$1 -std=c11 -D_GNU_SOURCE -O1 -g $2 -I'$usr/include' '$at/$3.c' -o '$at/$3' ${4:-$usr/lib/libcx.a} -pthread"; }
+strip -g -o "$at/stripped.a" "$usr/lib/libcx.a"
+check 'stripped: build' built gcc '' ping_pong "$at/stripped.a"
+check 'stripped' timeout 60 "$at/ping_pong"
+check 'libcx_lto.a: build' built gcc '-O2 -flto' ping_pong "$usr/lib/libcx_lto.a"
+check 'libcx_lto.a' timeout 60 "$at/ping_pong"
+for cc in gcc clang; do
+	check "a program under ASan that ends while actors run, $cc: build" built $cc -fsanitize=address exit_while_running
+	check "a program under ASan that ends while actors run, $cc" timeout 60 "$at/exit_while_running"
 done
 
 # Takes the address of every function, so that one without C linkage does not link.

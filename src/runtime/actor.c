@@ -38,26 +38,57 @@ static void init_slot(struct cx__actor *a, uint32_t slot, const struct cx_worker
 	a->control_end = &a->control_head;
 }
 
-/* Zeroed, or NULL.  Not by malloc, which would keep a page or two beside each. */
-static struct cx__slots *map_slots(void)
+/* Of a leak checker, where the program has one: it does not look into what is mapped by itself. */
+extern void __lsan_register_root_region(const void *at, size_t size) __attribute__((weak));
+extern void __lsan_unregister_root_region(const void *at, size_t size) __attribute__((weak));
+
+static void *map(size_t size)
 {
-	const size_t size = sizeof(struct cx__slots), room = size + CX__SLOTS_ALIGN;
-	uint8_t *all =
-		mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return at != MAP_FAILED ? at : NULL;
+}
+
+/* size bytes at a multiple of size, zeroed, or NULL.  Once one lies so, the system mostly puts the next beside
+ * it, and they are one mapping to it. */
+static void *map_aligned(size_t size)
+{
+	uint8_t *at = map(size);
 	size_t before;
 
-	if (all == MAP_FAILED)
+	if (at == NULL || (uintptr_t)at % size == 0)
+		return at;
+	munmap(at, size);
+	at = map(2 * size);
+	if (at == NULL)
 		return NULL;
-	before = (CX__SLOTS_ALIGN - (uintptr_t)all % CX__SLOTS_ALIGN) % CX__SLOTS_ALIGN;
+	before = (size - (uintptr_t)at % size) % size;
 	if (before > 0)
-		munmap(all, before);
-	munmap(all + before + size, room - before - size);
-	return (struct cx__slots *)(void *)(all + before);
+		munmap(at, before);
+	munmap(at + before + size, size - before);
+	return at + before;
+}
+
+/* Zeroed, or NULL.  Not by malloc, which would keep a page or two beside each.  What lies behind the slots is
+ * never touched. */
+static struct cx__slots *map_slots(void)
+{
+	struct cx__slots *slots = map_aligned(CX__SLOTS_ALIGN);
+
+	if (slots == NULL)
+		return NULL;
+	(void)madvise(slots, CX__SLOTS_ALIGN,
+	              MADV_NOHUGEPAGE); /* nor made part of a large page */
+	if (__lsan_register_root_region != NULL)
+		__lsan_register_root_region(slots, sizeof(*slots));
+	return slots;
 }
 
 void cx__chunk_unmap(const struct cx__chunk *chunk)
 {
-	munmap(chunk->slots, sizeof(*chunk->slots));
+	if (__lsan_unregister_root_region != NULL)
+		__lsan_unregister_root_region(chunk->slots, sizeof(*chunk->slots));
+	munmap(chunk->slots, CX__SLOTS_ALIGN);
 }
 
 static bool add_chunk(struct cx_runtime *rt, struct cx_worker *home, unsigned any)

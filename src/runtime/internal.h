@@ -250,8 +250,10 @@ struct cx_runtime {
 	struct cx__chunk *chunks;
 	uint32_t chunk_max;
 	_Atomic uint32_t chunk_count;
-	_Atomic int watcher;  /* index + 1 of a worker, 0: nobody (steal.c) */
-	pthread_mutex_t lock; /* chunks, kinds, boot */
+	char read_by_all[CX__APART]; /* is what is above */
+	_Atomic int watcher;         /* index + 1 of a worker, 0: nobody (steal.c) */
+	pthread_mutex_t lock;        /* chunks, kinds, boot */
+	char written[CX__APART];     /* is what is above */
 	struct cx__kind *_Atomic kinds[CX__KINDS_MAX];
 	_Atomic uint32_t kind_count;
 	struct cx__kind_count outside[CX__KINDS_MAX]; /* posts by foreign threads: fetch_add */
