@@ -155,6 +155,21 @@ Test(delivery_event, names_no_id_and_is_never_the_same_twice)
 	cr_assert(memmem(s.text, s.len, id, sizeof(id)) == NULL);
 }
 
+/* They are made many at once. */
+Test(delivery_event, has_a_route_of_its_own_each_of_many_times)
+{
+	enum { MANY = 300 };
+	struct sample *const all = calloc(MANY, sizeof(*all));
+
+	cr_assert_not_null(all);
+	for (unsigned i = 0; i < MANY; i++) {
+		make_sample(&all[i]);
+		for (unsigned k = 0; k < i; k++)
+			cr_assert(memcmp(all[i].text, all[k].text, all[i].len) != 0);
+	}
+	free(all);
+}
+
 Test(delivery_event, needs_the_bytes_that_it_says_and_no_room_is_overrun)
 {
 	struct sample s;
