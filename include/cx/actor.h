@@ -78,7 +78,9 @@ struct cx_msg {
 
 /* Ids of messages.  The runtime sends those of messages.def, of which actors have handlers for
  * CX_MSG_ERROR (struct cx_msg_error) and CX_MSG_DOWN (struct cx_msg_down); START, STOP and RESTART
- * it handles itself.  Users have CX_MSG_USER up to CX_MSG_LIMIT - 1. */
+ * it handles itself.  Users have CX_MSG_USER up to CX_MSG_LIMIT - 1.  Of the runtime's ids a user may make
+ * messages of ERROR, DOWN and STOP; CX_MSG_STOP, a struct cx_msg, is cx_stop in its receiver when its turn
+ * among the other messages comes. */
 enum cx_system_msg {
 	CX_MSG_NONE,
 #define X(id, type, text) id,
@@ -161,15 +163,16 @@ enum cx_placement {
 };
 
 /* A kind of actor: a constant that all actors of the kind share and that outlives the runtime.
- * At most 64 kinds, 254 handlers in each. */
+ * At most 64 kinds, 254 handlers in each.  A type is checked when its first actor is spawned: one that is
+ * not as it says here, a handler without a function and two handlers of one message id end the process. */
 struct cx_actor_type {
-	const char *name;    /* in log lines and figures */
+	const char *name;    /* in log lines and figures; not NULL */
 	uint32_t state_size; /* bytes; zeroed before start */
-	uint32_t conf_size;  /* bytes copied from cx_spawn's conf to start */
+	uint32_t conf_size;  /* bytes copied from cx_spawn's conf to start; at most 4032 */
 	/* Messages.  All that waits counts, also what is never refused itself (answers, reserved and control
 	 * messages).  Nobody is refused before so many wait.  Other threads may overshoot it by their number
 	 * - 1, workers by 16; and all by what others have on the way to it, as much each at most, while its
-	 * worker is held up in one turn. */
+	 * worker is held up in one turn.  From 1 to INT32_MAX: it has no default. */
 	uint32_t mailbox_cap;
 	uint32_t batch_max; /* messages a turn; 0: 64 */
 	enum cx_placement placement;
@@ -179,20 +182,24 @@ struct cx_actor_type {
 	void (*stop)(struct cx_ctx *ctx, void *state);
 	/* After each turn's last message: flush what the batch gathered.  Optional. */
 	void (*batch_end)(struct cx_ctx *ctx, void *state);
-	const struct cx_handler *handlers;
+	const struct cx_handler *handlers; /* may be NULL when there are none */
 	size_t handler_count;
 };
 
 /* Start an actor.  Messages may be sent to *out at once; `start` runs before the first.
- * home_key: see enum cx_placement.  A CX_PLACE_THREAD type ends the process here.
+ * home_key: see enum cx_placement.  A CX_PLACE_THREAD type ends the process here, and so does a wrong one
+ * (see struct cx_actor_type), or a conf that is NULL while the type has a conf_size.
+ * The state is allocated on the actor's home, when it starts there: who runs out of memory then ends the
+ * process.
  * Thread: any handler.
  * Keeps: type, for good; a copy of conf_size bytes of conf.
  * Returns CX_OK, or CX_ENOMEM (no slot left): nothing was started and *out is not written. */
 CX_NODISCARD enum cx_err cx_spawn(struct cx_ctx *ctx, const struct cx_actor_type *type,
                                   const void *conf, uint64_t home_key, struct cx_ref *out);
 
-/* Make a message, zeroed, from this worker's pool; type below CX_MSG_LIMIT, size in bytes, with its
- * struct cx_msg, at most 4096.  Ends the process when memory is out.
+/* Make a message, zeroed, from this worker's pool; size in bytes, with its struct cx_msg, at most 4096.
+ * type: a user's id, or CX_MSG_ERROR, CX_MSG_DOWN or CX_MSG_STOP; another one ends the process, and so it
+ * does when memory is out.
  * Thread: any handler.
  * Returns the message, never NULL; the caller's until sent or dropped. */
 struct cx_msg *cx_msg_new(struct cx_ctx *ctx, uint32_t type, size_t size);
@@ -256,7 +263,8 @@ void cx_reply(struct cx_ctx *ctx, const struct cx_msg *req, struct cx_msg *msg);
 void cx_reply_error(struct cx_ctx *ctx, const struct cx_msg *req, enum cx_err err);
 
 /* Start a timer.  After after_ms (milliseconds, rounded up to the next tick of 1 ms) a message of
- * msg_type with a struct cx_msg_timer arrives.  Arming an armed timer moves it.
+ * msg_type with a struct cx_msg_timer arrives.  Arming an armed timer moves it.  An actor without a handler
+ * of that ends the process here.
  * Thread: a handler of the HOME, IO or THREAD actor in whose state timer lives.
  * Keeps: timer, until it fired, is cancelled or the actor ends. */
 void cx_timer_arm(struct cx_ctx *ctx, struct cx_timer *timer, uint64_t after_ms,
@@ -285,6 +293,7 @@ void cx_stop(struct cx_ctx *ctx);
 /* cx_stop with a reason, which watchers get.  A supervised actor is restarted in place by its
  * supervisor instead: what waits in its ordinary lane stays; the message being handled, and notices that
  * come before the restart, do not.
+ * Each failure, also that of a start, is logged once, as `actor.failed` with kind and reason (CX_WARN).
  * Thread: any handler. */
 void cx_fail(struct cx_ctx *ctx, enum cx_err reason);
 
@@ -327,8 +336,8 @@ int64_t cx_wall_ms(const struct cx_ctx *ctx);
  * Returns 64 bits. */
 uint64_t cx_random(struct cx_ctx *ctx);
 
-/* Make a message for cx_post, zeroed; type below CX_MSG_LIMIT, size in bytes, with its struct cx_msg,
- * at most 4096.  Ends the process when memory is out.
+/* Make a message for cx_post, zeroed; type and size as for cx_msg_new.  Ends the process when memory is
+ * out.
  * Thread: any.
  * Returns the message, never NULL; the caller's until posted or dropped. */
 struct cx_msg *cx_post_new(uint32_t type, size_t size);

@@ -14,8 +14,8 @@ extern "C" {
  * in whose buf it stands. */
 struct cx_buf;
 
-/* A buffer of len bytes with one reference.  Ends the process when memory is out: a size chosen by
- * a peer must be capped by the caller before.
+/* A buffer of len bytes with one reference.  Ends the process when memory is out, also when len is more
+ * than there can be: a size chosen by a peer must be capped by the caller before.
  * Thread: any (pooled on a worker, malloc elsewhere).
  * Returns the buffer, never NULL, its bytes not set; the reference is the caller's. */
 struct cx_buf *cx_buf_new(size_t len);

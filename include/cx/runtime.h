@@ -24,18 +24,19 @@ struct cx_loop_ops {
 /* How a runtime is made; zeroed is a good one. */
 struct cx_runtime_conf {
 	unsigned workers;         /* 1..64; 0: online CPUs */
-	unsigned offload_threads; /* 0: half of the CPUs, at least 1 */
-	unsigned offload_queue;   /* jobs that may wait; 0: 256 */
+	unsigned offload_threads; /* at most 1024; 0: half of the CPUs, at least 1 */
+	unsigned offload_queue;   /* jobs that may wait, at most 1048576; 0: 256 */
 	unsigned watchdog_ms;     /* 0: 50; a longer handler is named in the log */
-	/* 0: 4 million.  Slots are handed out 512 at a time, to each worker for actors with a home and for
-	 * CX_PLACE_ANY, and to each CX_PLACE_THREAD: so many more of each. */
+	/* At most 4194304; 0: that many.  Slots are handed out 512 at a time, to each worker for actors with a
+	 * home and for CX_PLACE_ANY, and to each CX_PLACE_THREAD: so many more of each. */
 	unsigned max_actors;
 	/* NULL: built in; then an idle worker of several looks on for 20 us before it sleeps, while that
 	 * pays, unless it rests */
 	const struct cx_loop_ops *loop;
 	void *loop_arg;
-	const char *const
-		*msg_names; /* text of user message ids from CX_MSG_USER on, or NULL */
+	/* Texts of user message ids from CX_MSG_USER on, none of them NULL; NULL when msg_name_count is 0.
+	 * An id without a text is shown as its number */
+	const char *const *msg_names;
 	unsigned msg_name_count;
 	uint64_t seed; /* of cx_random; 0: from the clock */
 	/* How long a worker that is done may rest before it polls: not up to 20,000 messages a second, all of
@@ -46,33 +47,38 @@ struct cx_runtime_conf {
 /* Make a runtime, without threads yet.
  * Thread: main.
  * Keeps: a copy of conf; what conf points to, until cx_runtime_free.
- * Returns CX_OK, CX_EINVAL (conf), CX_ENOMEM, or what the loop's open gave: *out is not written. */
+ * Returns CX_OK, CX_EINVAL (conf: a value over its bound, a missing name), CX_ENOMEM, or what the loop's
+ * open gave: *out is not written. */
 CX_NODISCARD enum cx_err cx_runtime_new(const struct cx_runtime_conf *conf,
                                         struct cx_runtime **out);
 
-/* Boot an actor from outside, before or after cx_runtime_start.
+/* Boot an actor from outside, before or after cx_runtime_start.  As in cx_spawn, a wrong type ends the
+ * process.
  * Thread: any; for a CX_PLACE_THREAD type main, before cx_runtime_start.
  * Keeps: type, for good; a copy of conf_size bytes of conf.
- * Returns CX_OK, CX_ENOMEM (no slot left) or CX_EIO (no loop for the thread): nothing was started
- * and *out is not written. */
+ * Returns CX_OK, CX_ENOMEM (no slot left), CX_EIO (no loop for the thread) or CX_EGONE (cx_runtime_stop
+ * has begun): nothing was started and *out is not written. */
 CX_NODISCARD enum cx_err cx_runtime_spawn(struct cx_runtime *rt,
                                           const struct cx_actor_type *type, const void *conf,
                                           uint64_t home_key, struct cx_ref *out);
 
-/* Start the threads; once for each runtime.  Ends the process when a thread cannot be made.
+/* Start the threads; once for each runtime.  Ends the process when a thread cannot be made, or memory for
+ * the offload pool is out.
  * Thread: main.
- * Returns CX_OK. */
+ * Returns CX_OK, or CX_EINVAL: it was started before (also when it has stopped since), or is a
+ * simulator's. */
 CX_NODISCARD enum cx_err cx_runtime_start(struct cx_runtime *rt);
 
 /* Stop the runtime: each live actor's stop runs on its home, then the threads end.  THREAD actors stop
  * last.  Who was spawned before cx_runtime_start is started before he is stopped, however early this comes (but not
  * CX_PLACE_ANY: those may not have run at all).
- * A runtime that never started, or has stopped, stays as it is; it cannot start again.
- * Thread: main.  Blocks: until all threads ended. */
+ * Of a runtime that is not started, or has stopped already, this does nothing: the first may be started
+ * after it, the second may not.  Who is spawned by a handler while it stops may not run at all.
+ * Thread: main; on a thread of the runtime itself it ends the process.  Blocks: until all threads ended. */
 void cx_runtime_stop(struct cx_runtime *rt);
 
 /* Give everything back; refs and buffers of the runtime's workers are dead after it.  A runtime that
- * runs (started, not stopped) ends the process.
+ * runs (started, not stopped), or is a simulator's (cx_sim_free), ends the process.
  * Thread: main.
  * Keeps: rt, which is gone. */
 void cx_runtime_free(struct cx_runtime *rt);
@@ -160,7 +166,7 @@ uint64_t cx_handler_times_quantile_ns(const struct cx_handler_times *times, doub
 /* A handler that the watchdog found over its limit, by name. */
 struct cx_slow_handler {
 	const char *kind;
-	const char *message; /* name of its type */
+	const char *message; /* name of its type, or its number */
 	uint64_t count;
 	/* As last looked at: short of the truth by half a watchdog_ms at most. */
 	uint64_t longest_ms;

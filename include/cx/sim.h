@@ -63,7 +63,8 @@ struct cx_sim_conf {
  * Returns as cx_runtime_new. */
 CX_NODISCARD enum cx_err cx_sim_new(const struct cx_sim_conf *conf, struct cx_sim **out);
 
-/* The runtime inside, for cx_runtime_spawn, cx_post and figures; never started or stopped.
+/* The runtime inside, for cx_runtime_spawn, cx_post and figures.  It is never started (CX_EINVAL) or
+ * stopped, and freed by cx_sim_free alone.
  * Thread: the simulator's.
  * Returns it, never NULL; it lives as long as the simulator. */
 struct cx_runtime *cx_sim_runtime(struct cx_sim *sim);

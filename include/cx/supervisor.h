@@ -5,7 +5,8 @@
  * Delay before the n-th restart in a row: drawn from 0 to backoff_min_ms * 2^(n - 1), at most
  * backoff_max_ms (full jitter); n is 1 again after window_ms without a failure.  More than
  * max_restarts of all children together in one window: the supervisor itself fails.  A window of window_ms
- * begins with the first failure after the last one has ended. */
+ * begins with the first failure after the last one has ended.
+ * Each failure of a child is logged (see cx_fail). */
 #ifndef CX_SUPERVISOR_H
 #define CX_SUPERVISOR_H
 
@@ -15,7 +16,8 @@
 extern "C" {
 #endif
 
-/* One child of a supervisor; children start in the order of their array. */
+/* One child of a supervisor; children start in the order of their array.  A type that is NULL or
+ * CX_PLACE_THREAD (those are spawned at boot only) ends the process when the supervisor starts. */
 struct cx_child {
 	const struct cx_actor_type *type;
 	const void *conf; /* must outlive the supervisor: start gets it again */
@@ -24,9 +26,10 @@ struct cx_child {
 		ref; /* written on the supervisor's worker, before the child's start; may be NULL */
 };
 
-/* What a supervisor is spawned with. */
+/* What a supervisor is spawned with.  More children than 32, or a count of them without an array, ends the
+ * process when the supervisor starts. */
 struct cx_supervisor_conf {
-	const struct cx_child *children; /* must outlive the supervisor */
+	const struct cx_child *children; /* must outlive the supervisor; NULL: none */
 	size_t child_count;              /* at most 32 */
 	uint32_t max_restarts;           /* 0: 10 */
 	uint32_t window_ms;              /* 0: 60000 */

@@ -2,6 +2,7 @@
 /* The table of actors: slots, spawn, start, end.  Slots come in chunks that are never freed while the
  * runtime lives (rule 4); each worker has its own free slots, so an actor's home is where its slot
  * is from and never changes. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +11,10 @@
 
 #include "runtime/crossing.h"
 #include "runtime/internal.h"
+
+/* It travels in the message that starts the actor. */
+#define CONF_MAX (CX__MSG_MAX - sizeof(struct cx__start))
+_Static_assert(CONF_MAX == 4032, "as actor.h says");
 
 struct cx__watcher {
 	struct cx__watcher *next;
@@ -151,13 +156,50 @@ static void give_slot(struct cx_runtime *rt, struct cx__actor *a)
 	pthread_mutex_unlock(&home->free_lock);
 }
 
+/* Once for each kind: who spawns it again pays nothing. */
+static void check(const struct cx_actor_type *type, bool is_right, const char *mistake)
+{
+	char text[160];
+
+	if (is_right)
+		return;
+	snprintf(text, sizeof(text), "actor type %s: %s",
+	         type->name != NULL ? type->name : "without a name", mistake);
+	cx_assert_failed(text, __FILE__, __LINE__);
+}
+
+static void check_type(const struct cx_actor_type *type)
+{
+	check(type, type->name != NULL, "its name is NULL");
+	check(type, (unsigned)type->placement <= CX_PLACE_THREAD,
+	      "its placement is none of enum cx_placement");
+	check(type, type->mailbox_cap > 0, "its mailbox_cap is 0, and it has no default");
+	check(type, type->mailbox_cap <= INT32_MAX, "its mailbox_cap is over 2147483647");
+	check(type, type->conf_size <= CONF_MAX, "its conf_size is over 4032");
+	check(type, type->handler_count < UINT8_MAX, "it has more than 254 handlers");
+	check(type, type->handler_count == 0 || type->handlers != NULL,
+	      "it has a handler_count, but its handlers are NULL");
+}
+
+static void check_handler(const struct cx__kind *kind, const struct cx_handler *h)
+{
+	check(kind->type, h->type < CX_MSG_LIMIT,
+	      "a handler's message id is not below CX_MSG_LIMIT");
+	check(kind->type, h->size >= sizeof(struct cx_msg),
+	      "a handler's struct is smaller than a struct cx_msg");
+	check(kind->type, h->fn != NULL, "the function of a handler is NULL");
+	check(kind->type, kind->on[h->type].fn == NULL, "two handlers have one message id");
+}
+
 static struct cx__kind *add_kind(struct cx_runtime *rt, const struct cx_actor_type *type)
 {
 	struct cx__kind *kind = calloc(1, sizeof(*kind));
 	const uint32_t n = atomic_load_explicit(&rt->kind_count, memory_order_relaxed);
 
-	cx_assert(kind != NULL && n < CX__KINDS_MAX && type->handler_count < UINT8_MAX &&
-	          type->mailbox_cap <= INT32_MAX);
+	if (kind == NULL)
+		cx__out_of_memory("a kind of actor", sizeof(*kind));
+	check_type(type);
+	check(type, n < CX__KINDS_MAX, "there are 64 kinds of actors already");
 	kind->type = type;
 	kind->index = n;
 	kind->batch = type->batch_max > 0 ? type->batch_max : CX__BATCH;
@@ -165,7 +207,7 @@ static struct cx__kind *add_kind(struct cx_runtime *rt, const struct cx_actor_ty
 	for (size_t i = 0; i < type->handler_count; i++) {
 		const struct cx_handler *h = &type->handlers[i];
 
-		cx_assert(h->type < CX_MSG_LIMIT && h->size >= sizeof(struct cx_msg));
+		check_handler(kind, h);
 		kind->on[h->type] = (struct cx__on){ .fn = h->fn, .size = h->size };
 	}
 	atomic_store_explicit(&rt->kinds[n], kind, memory_order_relaxed);
@@ -237,6 +279,8 @@ struct cx_msg *cx__start_msg(struct cx_worker *here, uint32_t id,
 	struct cx__start *m =
 		(struct cx__start *)(void *)cx__msg_new(here, id, sizeof(*m) + type->conf_size);
 
+	cx__demand(type->conf_size == 0 || conf != NULL,
+	           "conf is NULL, but the type has a conf_size");
 	m->supervisor = supervisor;
 	if (type->conf_size > 0)
 		memcpy(m->conf, conf, type->conf_size);
@@ -247,8 +291,8 @@ enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
                       const struct cx_actor_type *type, const void *conf, uint64_t home_key,
                       struct cx_ref supervisor, struct cx_ref *out)
 {
-	struct cx_worker *home = home_of(rt, here, type, home_key);
 	struct cx__kind *kind = cx__kind_of(rt, type);
+	struct cx_worker *home = home_of(rt, here, type, home_key);
 	struct cx__actor *a = take_slot(rt, home, type->placement == CX_PLACE_ANY);
 	struct cx__front *front;
 	struct cx_ref ref;
@@ -285,6 +329,7 @@ enum cx_err cx__spawn(struct cx_runtime *rt, struct cx_worker *here,
 enum cx_err cx_spawn(struct cx_ctx *ctx, const struct cx_actor_type *type, const void *conf,
                      uint64_t home_key, struct cx_ref *out)
 {
+	cx__demand(type != NULL, "the type of an actor is NULL");
 	cx_assert(type->placement != CX_PLACE_THREAD);
 	return cx__spawn(ctx->worker->rt, ctx->worker, type, conf, home_key, CX_NOBODY, out);
 }
@@ -318,6 +363,7 @@ void cx__actor_start(struct cx_worker *w, struct cx__actor *a, const struct cx_m
 	memset(a->state, 0, type->state_size);
 	a->status = CX__LIVE;
 	a->ending = 0;
+	a->reason = CX_OK; /* not that of the life before */
 	if (type->start == NULL)
 		return;
 	err = type->start(&w->ctx, a->state, type->conf_size > 0 ? m->conf : NULL);
@@ -361,8 +407,6 @@ static void go_down(struct cx_worker *w, struct cx__actor *a, struct cx_ref self
 	struct cx__failed *m =
 		(struct cx__failed *)(void *)cx__msg_new(w, CX__MSG_FAILED, sizeof(*m));
 
-	cx_log(CX_WARN, "actor.failed", "kind=%s reason=%s", cx__front(a)->kind->type->name,
-	       cx_err_name((enum cx_err)a->reason));
 	a->status = CX__DOWN;
 	a->ending = 0;
 	m->who = self;
@@ -401,9 +445,12 @@ void cx__actor_end(struct cx_worker *w, struct cx__actor *a)
 		type->stop(&w->ctx, a->state);
 	cx__timers_cancel_all(w, a);
 	cx__ask_close_all(w, a);
-	if (a->status == CX__LIVE && a->reason != CX_OK && !cx_ref_none(a->supervisor)) {
-		go_down(w, a, self);
-		if (!a->ending)
+	if (a->status == CX__LIVE && a->reason != CX_OK) {
+		cx_log(CX_WARN, "actor.failed", "kind=%s reason=%s", type->name,
+		       cx_err_name((enum cx_err)a->reason));
+		if (!cx_ref_none(a->supervisor))
+			go_down(w, a, self);
+		if (a->status == CX__DOWN && !a->ending)
 			return;
 	}
 	a->status = CX__FREE;

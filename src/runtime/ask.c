@@ -16,7 +16,9 @@ static void add_page(struct cx_worker *w)
 	struct cx__ask **list = realloc(w->ask_pages, pages * sizeof(struct cx__ask *));
 	struct cx__ask *page = calloc(PAGE, sizeof(*page));
 
-	cx_assert(list != NULL && page != NULL && pages * PAGE <= PLACE_MASK);
+	if (list == NULL || page == NULL)
+		cx__out_of_memory("pending asks", pages * sizeof(*list) + PAGE * sizeof(*page));
+	cx_assert(pages * PAGE <= PLACE_MASK);
 	list[w->ask_page_count] = page;
 	w->ask_pages = list;
 	for (unsigned i = PAGE; i-- > 0;) {

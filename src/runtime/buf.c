@@ -23,6 +23,8 @@ struct cx_buf *cx_buf_new(size_t len)
 	struct cx_buf *buf;
 	uint16_t cls;
 
+	if (len > SIZE_MAX - sizeof(*buf)) /* no sum with the head: none can be had */
+		cx__out_of_memory("a buffer", len);
 	buf = cx__pool_take(pool, sizeof(*buf) + len, &cls);
 	buf->owner = pool;
 	atomic_init(&buf->refs, 1);

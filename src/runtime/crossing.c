@@ -78,7 +78,8 @@ void cx__under_way_add(struct cx_worker *w, uint32_t slot)
 {
 	uint32_t *chunk = calloc(CX__CHUNK, sizeof(*chunk));
 
-	cx_assert(chunk != NULL);
+	if (chunk == NULL)
+		cx__out_of_memory("counts of what is under way", CX__CHUNK * sizeof(*chunk));
 	w->under_way[slot / CX__CHUNK] = chunk;
 }
 
@@ -88,7 +89,8 @@ static struct cx__bridge *bridge_to(struct cx_worker *w, unsigned to)
 
 	if (__builtin_expect(b == NULL, 0)) {
 		b = w->bridge[to] = calloc(1, sizeof(*b));
-		cx_assert(b != NULL);
+		if (b == NULL)
+			cx__out_of_memory("the way to another worker", sizeof(*b));
 	}
 	return b;
 }

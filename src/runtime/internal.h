@@ -264,9 +264,11 @@ struct cx_runtime {
 	pthread_t watchdog;
 	pthread_mutex_t watchdog_lock;
 	pthread_cond_t watchdog_cond;
-	pthread_barrier_t quiet; /* all pool workers ended their loops */
-	bool started, stopping;
-	uint32_t boot_slots; /* who was spawned before the start lies below */
+	pthread_barrier_t quiet;          /* all pool workers ended their loops */
+	bool started;                     /* main's: stays when it has stopped */
+	_Atomic bool stopping;            /* written under watchdog_lock */
+	char msg_number[CX_MSG_LIMIT][4]; /* texts of ids without a name */
+	uint32_t boot_slots;              /* who was spawned before the start lies below */
 };
 
 /* NULL: no such slot.  Both. */
@@ -443,6 +445,13 @@ void cx__runnable_remove(struct cx_worker *w, struct cx__actor *a);
 void cx__worker_end_actors(struct cx_worker *w);
 
 /* runtime.c */
+/* cx_assert in words, for a mistake that the runtime's user made: they name it. */
+#define cx__demand(expr, mistake) \
+	((expr) ? (void)0 : cx_assert_failed((mistake), __FILE__, __LINE__))
+/* Ends the process when it cannot be made. */
+void cx__thread_new(pthread_t *thread, void *(*run)(void *), void *arg);
+/* cx_runtime_free, for who made it. */
+void cx__runtime_free(struct cx_runtime *rt);
 CX_NODISCARD enum cx_err cx__runtime_new(const struct cx_runtime_conf *conf, struct cx_sim *sim,
                                          struct cx_runtime **out);
 

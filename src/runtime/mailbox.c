@@ -54,8 +54,17 @@ struct cx_msg *cx__msg_new(struct cx_worker *here, uint32_t type, size_t size)
 	                    : cx__msg_take_slow(NULL, type, size);
 }
 
+/* What START, RESTART and the private ids carry is believed, so only the runtime makes them. */
+static inline void check_id(uint32_t type)
+{
+	cx__demand(__builtin_expect(type - CX_MSG_USER < CX_MSG_LIMIT - CX_MSG_USER, 1) ||
+	                   type == CX_MSG_ERROR || type == CX_MSG_DOWN || type == CX_MSG_STOP,
+	           "a message id that is the runtime's alone, or not below CX_MSG_LIMIT");
+}
+
 struct cx_msg *cx_msg_new(struct cx_ctx *ctx, uint32_t type, size_t size)
 {
+	check_id(type);
 	return cx__msg_take(ctx->worker->pool, type, size);
 }
 
@@ -355,6 +364,7 @@ enum cx_err cx_send_reserved(struct cx_ctx *ctx, struct cx_ref to, struct cx_msg
 
 struct cx_msg *cx_post_new(uint32_t type, size_t size)
 {
+	check_id(type);
 	return cx__msg_new(NULL, type, size);
 }
 

@@ -65,19 +65,20 @@ static void *offload_main(void *arg)
 
 struct cx__offload *cx__offload_new(struct cx_runtime *rt, unsigned threads, unsigned queue)
 {
-	struct cx__offload *pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->thread[0]));
+	const size_t size = sizeof(struct cx__offload) + threads * sizeof(pthread_t);
+	struct cx__offload *pool = calloc(1, size);
 
-	cx_assert(pool != NULL);
+	if (pool == NULL)
+		cx__out_of_memory("the offload pool", size);
 	pool->ring = calloc(queue, sizeof(*pool->ring));
-	cx_assert(pool->ring != NULL);
+	if (pool->ring == NULL)
+		cx__out_of_memory("the offload queue", queue * sizeof(*pool->ring));
 	pool->rt = rt;
 	pool->cap = queue;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->filled, NULL);
 	for (unsigned i = 0; i < threads; i++) {
-		const int rc = pthread_create(&pool->thread[i], NULL, offload_main, pool);
-
-		cx_assert(rc == 0);
+		cx__thread_new(&pool->thread[i], offload_main, pool);
 		pool->threads++;
 	}
 	return pool;

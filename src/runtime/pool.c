@@ -38,7 +38,8 @@ struct cx__pool *cx__pool_new(void)
 	struct cx__pool *pool = aligned_alloc(CX__APART, sizeof(*pool));
 	unsigned cls = 0;
 
-	cx_assert(pool != NULL);
+	if (pool == NULL)
+		return NULL;
 	memset(pool, 0, sizeof(*pool));
 	ck_stack_init(&pool->returned);
 	for (unsigned step = 0; step <= CX__POOL_MAX / CX__POOL_STEP; step++) {
@@ -66,7 +67,8 @@ static void carve(struct cx__pool *pool, uint16_t cls)
 	const size_t step = cx__pool_class_bytes[cls];
 	struct cx__slab *slab = aligned_alloc(CX__APART, SLAB_BYTES);
 
-	cx_assert(slab != NULL);
+	if (slab == NULL)
+		cx__out_of_memory("a slab of blocks", SLAB_BYTES);
 	slab->next = pool->slabs;
 	pool->slabs = slab;
 	atomic_store_explicit(&pool->bytes,
@@ -102,7 +104,8 @@ void *cx__pool_take_malloc(size_t size, uint16_t *cls)
 {
 	void *p = malloc(size);
 
-	cx_assert(p != NULL);
+	if (p == NULL)
+		cx__out_of_memory("a block", size);
 	*cls = CX__CLS_MALLOC;
 	return p;
 }

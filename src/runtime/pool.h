@@ -48,6 +48,11 @@ _Static_assert(offsetof(struct cx__pool, returned) == 0 &&
 
 extern const uint16_t cx__pool_class_bytes[CX__POOL_CLASSES];
 
+/* What ends the process when memory is out where no error can be returned: says so, and what the actor was
+ * doing, as cx_assert does.  Thread: any. */
+void cx__out_of_memory(const char *what, size_t bytes) __attribute__((noreturn, cold));
+
+/* NULL: memory is out. */
 struct cx__pool *cx__pool_new(void);
 void cx__pool_delete(struct cx__pool *pool);
 

@@ -8,13 +8,22 @@
 #include "runtime/internal.h"
 
 #define MAX_ACTORS (4u << 20)
+#define OFFLOAD_THREADS_MAX 1024
+#define OFFLOAD_QUEUE_MAX (1u << 20)
 
 static struct cx_worker *worker_new(struct cx_runtime *rt, unsigned index, uint64_t seed)
 {
 	struct cx_worker *w = aligned_alloc(CX__APART, sizeof(*w));
+	struct cx__pool *pool = cx__pool_new();
+	uint32_t **under_way = calloc(rt->chunk_max, sizeof(*under_way));
 
-	if (w == NULL)
+	if (w == NULL || pool == NULL || under_way == NULL) {
+		free(under_way);
+		if (pool != NULL)
+			cx__pool_delete(pool);
+		free(w);
 		return NULL;
+	}
 	memset(w, 0, sizeof(*w));
 	ck_stack_init(&w->inject);
 	ck_stack_init(&w->mail);
@@ -26,9 +35,8 @@ static struct cx_worker *worker_new(struct cx_runtime *rt, unsigned index, uint6
 	w->run_end[1] = &w->run_nowhere;
 	w->direct = rt->sim != NULL ? CX__DIRECT_NOW_NEVER : w->index;
 	w->ctx.worker = w;
-	w->pool = cx__pool_new();
-	w->under_way = calloc(rt->chunk_max, sizeof(*w->under_way));
-	cx_assert(w->under_way != NULL);
+	w->pool = pool;
+	w->under_way = under_way;
 	w->random = (seed + index) * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	cx__worker_clock(w);
 	cx__wheel_init(&w->wheel, cx__now_ms(w));
@@ -52,6 +60,19 @@ static unsigned online_cpus(void)
 	const long n = sysconf(_SC_NPROCESSORS_ONLN);
 
 	return n < 1 ? 1 : n > 64 ? 64 : (unsigned)n;
+}
+
+static bool is_conf_right(const struct cx_runtime_conf *conf)
+{
+	if (conf->workers > 64 || conf->offload_threads > OFFLOAD_THREADS_MAX ||
+	    conf->offload_queue > OFFLOAD_QUEUE_MAX || conf->max_actors > MAX_ACTORS)
+		return false;
+	if (conf->msg_name_count > 0 && conf->msg_names == NULL)
+		return false;
+	for (unsigned i = 0; i < conf->msg_name_count; i++)
+		if (conf->msg_names[i] == NULL)
+			return false;
+	return true;
 }
 
 static void set_defaults(struct cx_runtime_conf *conf)
@@ -100,7 +121,7 @@ enum cx_err cx__runtime_new(const struct cx_runtime_conf *conf, struct cx_sim *s
 	pthread_condattr_t attr;
 	enum cx_err err;
 
-	if (conf->workers > 64)
+	if (!is_conf_right(conf))
 		return CX_EINVAL;
 	rt = calloc(1, sizeof(*rt));
 	if (rt == NULL)
@@ -111,7 +132,12 @@ enum cx_err cx__runtime_new(const struct cx_runtime_conf *conf, struct cx_sim *s
 	rt->workers = rt->conf.workers;
 	rt->chunk_max = (rt->conf.max_actors + CX__CHUNK - 1) / CX__CHUNK;
 	rt->chunks = calloc(rt->chunk_max, sizeof(*rt->chunks));
-	cx_assert(rt->chunks != NULL);
+	if (rt->chunks == NULL) {
+		free(rt);
+		return CX_ENOMEM;
+	}
+	for (unsigned i = 0; i < CX_MSG_LIMIT; i++)
+		snprintf(rt->msg_number[i], sizeof(rt->msg_number[i]), "%u", i);
 	pthread_mutex_init(&rt->lock, NULL);
 	pthread_mutex_init(&rt->watchdog_lock, NULL);
 	pthread_condattr_init(&attr);
@@ -121,7 +147,7 @@ enum cx_err cx__runtime_new(const struct cx_runtime_conf *conf, struct cx_sim *s
 	pthread_barrier_init(&rt->quiet, NULL, rt->workers);
 	err = open_workers(rt);
 	if (err != CX_OK) {
-		cx_runtime_free(rt);
+		cx__runtime_free(rt);
 		return err;
 	}
 	*out = rt;
@@ -157,10 +183,15 @@ static enum cx_err add_dedicated(struct cx_runtime *rt, const struct cx_actor_ty
 enum cx_err cx_runtime_spawn(struct cx_runtime *rt, const struct cx_actor_type *type,
                              const void *conf, uint64_t home_key, struct cx_ref *out)
 {
+	cx__demand(type != NULL, "the type of an actor is NULL");
+	if (atomic_load(&rt->stopping))
+		return CX_EGONE;
 	if (type->placement == CX_PLACE_THREAD) {
 		unsigned index;
-		const enum cx_err err = add_dedicated(rt, type, &index);
+		enum cx_err err;
 
+		cx__kind_of(rt, type); /* checks the type before its name is read */
+		err = add_dedicated(rt, type, &index);
 		if (err != CX_OK)
 			return err;
 		home_key = index;
@@ -170,8 +201,8 @@ enum cx_err cx_runtime_spawn(struct cx_runtime *rt, const struct cx_actor_type *
 
 enum cx_err cx_runtime_start(struct cx_runtime *rt)
 {
-	int rc;
-
+	if (rt->started || rt->sim != NULL)
+		return CX_EINVAL;
 	rt->offload = cx__offload_new(rt, rt->conf.offload_threads, rt->conf.offload_queue);
 	rt->started = true;
 	rt->boot_slots = atomic_load(&rt->chunk_count) * CX__CHUNK;
@@ -180,12 +211,9 @@ enum cx_err cx_runtime_start(struct cx_runtime *rt)
 			rt->worker[i]->is_trace_on = 1;
 			rt->worker[i]->direct = CX__DIRECT_NOW_NEVER;
 		}
-		rc = pthread_create(&rt->worker[i]->thread, NULL, cx__worker_main,
-		                    rt->worker[i]);
-		cx_assert(rc == 0);
+		cx__thread_new(&rt->worker[i]->thread, cx__worker_main, rt->worker[i]);
 	}
-	rc = pthread_create(&rt->watchdog, NULL, cx__watchdog_main, rt);
-	cx_assert(rc == 0);
+	cx__thread_new(&rt->watchdog, cx__watchdog_main, rt);
 	return CX_OK;
 }
 
@@ -204,7 +232,13 @@ static void stop_workers(struct cx_runtime *rt, unsigned first, unsigned end)
 
 void cx_runtime_stop(struct cx_runtime *rt)
 {
-	if (!rt->started || rt->stopping)
+	const struct cx_worker *here = cx__worker_here();
+
+	if (!rt->started)
+		return;
+	cx__demand(here == NULL || here->rt != rt,
+	           "cx_runtime_stop on a thread of this runtime, which it would wait for");
+	if (rt->stopping)
 		return;
 	pthread_mutex_lock(&rt->watchdog_lock);
 	rt->stopping = true;
@@ -248,9 +282,8 @@ static void empty_mailboxes(struct cx_runtime *rt)
 	}
 }
 
-void cx_runtime_free(struct cx_runtime *rt)
+void cx__runtime_free(struct cx_runtime *rt)
 {
-	cx_assert(!rt->started || rt->stopping);
 	empty_mailboxes(rt);
 	for (unsigned i = 0; i < rt->all_workers; i++) {
 		if (!rt->started)
@@ -270,6 +303,14 @@ void cx_runtime_free(struct cx_runtime *rt)
 	free(rt);
 }
 
+void cx_runtime_free(struct cx_runtime *rt)
+{
+	cx__demand(rt->sim == NULL,
+	           "cx_runtime_free of a simulator's runtime: cx_sim_free does it");
+	cx_assert(!rt->started || rt->stopping);
+	cx__runtime_free(rt);
+}
+
 unsigned cx_runtime_workers(const struct cx_runtime *rt)
 {
 	return rt->workers;
@@ -278,6 +319,7 @@ unsigned cx_runtime_workers(const struct cx_runtime *rt)
 const char *cx__msg_name(const struct cx_runtime *rt, uint32_t type)
 {
 	static const char *const system_names[] = {
+		[CX_MSG_NONE] = "none",
 #define X(id, struct_type, text) [id] = text,
 #include <cx/messages.def>
 #undef X
@@ -288,14 +330,13 @@ const char *cx__msg_name(const struct cx_runtime *rt, uint32_t type)
 	if (rt->conf.msg_names != NULL && type >= CX_MSG_USER &&
 	    type - CX_MSG_USER < rt->conf.msg_name_count)
 		return rt->conf.msg_names[type - CX_MSG_USER];
-	return "?";
+	return rt->msg_number[type % CX_MSG_LIMIT]; /* they are below it */
 }
 
-void cx_assert_failed(const char *expr, const char *file, int line)
+static __attribute__((noreturn)) void end_process(void)
 {
 	const struct cx_worker *w = cx__worker_here();
 
-	fprintf(stderr, "assertion failed: %s (%s:%d)\n", expr, file, line);
 	if (w != NULL && w->ctx.actor != NULL)
 		fprintf(stderr, "  in actor kind %s, message %s, mailbox %d\n",
 		        atomic_load(&cx__front(w->ctx.actor)->kind)->type->name,
@@ -303,4 +344,26 @@ void cx_assert_failed(const char *expr, const char *file, int line)
 		        (int)(atomic_load(&cx__front(w->ctx.actor)->depth) +
 		              atomic_load(&w->ctx.actor->local_depth)));
 	abort();
+}
+
+void cx_assert_failed(const char *expr, const char *file, int line)
+{
+	fprintf(stderr, "assertion failed: %s (%s:%d)\n", expr, file, line);
+	end_process();
+}
+
+void cx__out_of_memory(const char *what, size_t bytes)
+{
+	fprintf(stderr, "out of memory: %s, %zu bytes\n", what, bytes);
+	end_process();
+}
+
+void cx__thread_new(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+	const int rc = pthread_create(thread, NULL, run, arg);
+
+	if (rc == 0)
+		return;
+	fprintf(stderr, "cannot make a thread: %s\n", strerror(rc));
+	end_process();
 }

@@ -110,7 +110,8 @@ bool cx__sim_hold(struct cx_sim *s, struct cx_msg *msg, bool local, enum cx_sim_
 	if (due_ns == 0)
 		return false;
 	held = malloc(sizeof(*held));
-	cx_assert(held != NULL);
+	if (held == NULL)
+		cx__out_of_memory("a delayed send", sizeof(*held));
 	if (local)
 		msg->flags |= CX__LOCAL;
 	while (*at != NULL && (*at)->due_ns <= due_ns)
@@ -145,7 +146,8 @@ enum cx_err cx__sim_offload(struct cx_sim *s, struct cx_msg *msg, cx_offload_fn 
 		return CX_EFULL;
 	}
 	job = malloc(sizeof(*job));
-	cx_assert(job != NULL);
+	if (job == NULL)
+		cx__out_of_memory("an offloaded job", sizeof(*job));
 	*job = (struct job){ .msg = msg, .fn = fn };
 	*s->jobs_end = job;
 	s->jobs_end = &job->next;
@@ -411,6 +413,6 @@ void cx_sim_free(struct cx_sim *s)
 		cx__worker_end_actors(s->rt->worker[i]);
 	}
 	cx__worker_enter(NULL);
-	cx_runtime_free(s->rt);
+	cx__runtime_free(s->rt);
 	free(s);
 }

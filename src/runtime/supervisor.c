@@ -91,16 +91,28 @@ static void on_restart(struct cx_ctx *ctx, void *state, const struct cx_msg *msg
 	(void)err; /* it ended for good meanwhile */
 }
 
+static void check(const struct cx_supervisor_conf *conf)
+{
+	cx__demand(conf->child_count <= CHILDREN_MAX, "a supervisor has more than 32 children");
+	cx__demand(conf->child_count == 0 || conf->children != NULL,
+	           "a supervisor has a child_count, but its children are NULL");
+	for (size_t i = 0; i < conf->child_count; i++) {
+		const struct cx_actor_type *type = conf->children[i].type;
+
+		cx__demand(type != NULL, "the type of a supervisor's child is NULL");
+		cx__demand(type->placement != CX_PLACE_THREAD,
+		           "a supervisor's child is CX_PLACE_THREAD, which is spawned at boot "
+		           "only");
+	}
+}
+
 static enum cx_err start(struct cx_ctx *ctx, void *state, const void *conf)
 {
 	struct supervisor *s = state;
 	struct cx_worker *w = ctx->worker;
 
 	s->conf = *(const struct cx_supervisor_conf *)conf;
-	if (s->conf.child_count > CHILDREN_MAX) {
-		s->conf.child_count = 0; /* stop runs all the same, and there is none */
-		return CX_EINVAL;
-	}
+	check(&s->conf);
 	s->conf.max_restarts = or_default(s->conf.max_restarts, 10);
 	s->conf.window_ms = or_default(s->conf.window_ms, 60000);
 	s->conf.backoff_min_ms = or_default(s->conf.backoff_min_ms, 50);

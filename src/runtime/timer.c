@@ -56,6 +56,9 @@ void cx_timer_arm(struct cx_ctx *ctx, struct cx_timer *timer, uint64_t after_ms,
 	struct cx__actor *a = ctx->actor;
 
 	cx_assert(!cx__front(a)->any && msg_type != 0);
+	cx__demand(msg_type < CX_MSG_LIMIT &&
+	                   cx__front(a)->kind->on[msg_type].size == sizeof(struct cx_msg_timer),
+	           "the actor has no handler of a struct cx_msg_timer for this timer");
 	cx_timer_cancel(ctx, timer);
 	timer->actor = a;
 	timer->msg_type = msg_type;

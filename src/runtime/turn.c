@@ -248,7 +248,8 @@ static struct cx__handler_times *times_of(struct cx_worker *w, unsigned kind)
 
 	if (times == NULL) {
 		times = calloc(1, sizeof(*times));
-		cx_assert(times != NULL);
+		if (times == NULL)
+			cx__out_of_memory("times of handlers", sizeof(*times));
 		/* release: pairs with the load in figures.c, which must see zeroes */
 		atomic_store_explicit(&w->times[kind], times, memory_order_release);
 	}

@@ -10,6 +10,8 @@
 
 #include <cx/log.h>
 
+#include "support/death.h"
+
 #define WORKERS 2
 #define TICK_MS 2 /* a timer is rounded up, and turns take a little */
 #define NEVER_MS 10000000
@@ -361,4 +363,75 @@ Test(supervision, while_a_child_is_down_its_mail_waits_and_asks_end_at_their_dea
 		cr_assert(answers == 0 && stats_of(f.rt, "client").late_replies == 1);
 		cx_sim_free(f.sim);
 	}
+}
+
+/* ---- the log ---- */
+
+static bool is_supervised;
+
+static enum cx_err refuse_to_start(struct cx_ctx *ctx, void *state, const void *conf)
+{
+	(void)ctx;
+	(void)state;
+	(void)conf;
+	return CX_EIO;
+}
+
+static const struct cx_actor_type unwilling = { .name = "unwilling",
+	                                        .mailbox_cap = 4,
+	                                        .start = refuse_to_start };
+
+/* One failure of a child, and one restart, when it has a supervisor. */
+static void fail_and_end(void)
+{
+	struct family f;
+
+	if (is_supervised) {
+		open_family(&f, 6, 0, (struct cx_supervisor_conf){ .max_restarts = 3 });
+	} else {
+		open_sim(&f, 6);
+		f.child = spawn(f.rt, &fragile, NULL, 0);
+		cx_sim_run_ms(f.sim, 10);
+	}
+	cx_log_setup(CX_WARN, CX_LOG_TEXT);
+	post(f.rt, f.child, FAIL);
+	cx_sim_run_ms(f.sim, 10000);
+	cr_assert(starts == (is_supervised ? 2 : 1));
+	cx_sim_free(f.sim);
+}
+
+static void fail_to_start(void)
+{
+	struct family f;
+
+	open_sim(&f, 7);
+	cx_log_setup(CX_WARN, CX_LOG_TEXT);
+	spawn(f.rt, &unwilling, NULL, 0);
+	spawn(f.rt, &fragile, NULL, 0);
+	cx_sim_run_ms(f.sim, 10);
+	cx_sim_free(f.sim);
+}
+
+/* Nothing else is. */
+static void expect_logged_once(void (*act)(void), const char *what)
+{
+	struct last_words words;
+	const char *at;
+
+	hear(&words, act);
+	cr_assert(words.status == 0, "%s", words.said);
+	at = strstr(words.said, what);
+	cr_assert(at != NULL && strchr(words.said, '\n') > at, "%s", words.said);
+	cr_assert(strchr(words.said, '\n')[1] == '\0', "%s", words.said);
+}
+
+Test(supervision, each_failure_is_logged_once_with_a_supervisor_or_without)
+{
+	const char *const failed = " warn actor.failed kind=fragile reason=CX_EIO\n";
+
+	is_supervised = true;
+	expect_logged_once(fail_and_end, failed);
+	is_supervised = false;
+	expect_logged_once(fail_and_end, failed);
+	expect_logged_once(fail_to_start, " warn actor.failed kind=unwilling reason=CX_EIO\n");
 }
