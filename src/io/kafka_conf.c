@@ -12,7 +12,7 @@
 #define IN_FLIGHT_MAX 5     /* more, and the broker cannot tell a retry from a gap */
 #define SESSION_MIN_MS 6000 /* a broker's usual group.min.session.timeout.ms */
 #define LOG_TEXT_MAX 240
-#define BATCH_GROWTH 4
+#define BATCH_GROWTH 16 /* one batch of a partition at a time, so it takes all that came */
 #define BATCH_BYTES_MAX 900000 /* brokers and the library take 1,000,000, if nobody set more */
 
 struct maker {
@@ -223,9 +223,9 @@ rd_kafka_conf_t *kafka_conf_producer(struct kafka_opaque *opaque, char *error, s
 	    codecs[s->producer.compression]);
 	set(&m, "client", "partitioner", "murmur2_random"); /* as the Java client does */
 	/* The producer gathers by itself, so that the wait can follow the rate.  This is what handing over a
-	 * batch takes: else the library sends its first records alone, and what is left when so many
-	 * requests are on their way makes its thread spin (kafka_outbox.h). */
-	set(&m, "KAFKA_PRODUCER_LINGER_MS", "linger.ms", "0.1");
+	 * batch takes: else the library sends its first records alone, and what is left makes its thread
+	 * spin (kafka_outbox.h).  It waits in whole milliseconds, so less would be no sooner. */
+	set(&m, "KAFKA_PRODUCER_LINGER_MS", "linger.ms", "0.9");
 	/* Never smaller than a batch of ours, which it would cut in two requests. */
 	set_number(&m, "KAFKA_PRODUCER_BATCH_SIZE", "batch.size", kafka_batch_max(s));
 	set_number(&m, "KAFKA_PRODUCER_MAX_IN_FLIGHT", "max.in.flight",

@@ -65,7 +65,7 @@ struct kafka_settings {
 /* The defaults of the variables, and of what has no variable. */
 void kafka_defaults(struct kafka_settings *out);
 
-/* Returns the bytes of a batch that is full: under load, four times what the setting says. */
+/* Returns the bytes of a batch that is full: under load, 16 times what the setting says. */
 uint32_t kafka_batch_max(const struct kafka_settings *s);
 
 /* What is wrong with the settings as a whole: the first fault, as text that begins with the name

@@ -26,3 +26,18 @@ uint32_t kafka_linger_ms(const struct kafka_linger *linger)
 
 	return over >= span ? linger->max_ms : (uint32_t)(linger->max_ms * over / span);
 }
+
+static uint32_t left_of(uint32_t wait_ms, uint64_t passed_ms)
+{
+	return passed_ms < wait_ms ? wait_ms - (uint32_t)passed_ms : 0;
+}
+
+uint32_t kafka_linger_left_ms(const struct kafka_linger *linger, uint64_t age_ms, bool is_out,
+                              uint64_t handed_ms)
+{
+	const uint32_t wait_ms = kafka_linger_ms(linger), left = left_of(wait_ms, age_ms);
+
+	if (left > 0 || wait_ms == 0 || !is_out)
+		return left;
+	return left_of(KAFKA_LINGER_PATIENCE_MS, handed_ms);
+}

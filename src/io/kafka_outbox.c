@@ -98,10 +98,18 @@ struct kafka_lane *kafka_outbox_oldest(struct kafka_outbox *box, bool is_idle)
 	for (unsigned i = 0; i < KAFKA_LANES; i++) {
 		struct kafka_lane *const lane = &box->lanes[i];
 
-		if (lane->first != NULL && !(is_idle && lane->batches > 0))
+		if (lane->first != NULL && !(is_idle && lane->has_batch))
 			found = older(found, lane);
 	}
 	return found;
+}
+
+bool kafka_outbox_is_out(const struct kafka_outbox *box)
+{
+	for (unsigned i = 0; i < box->batches_cap; i++)
+		if (box->batches[i].left > 0)
+			return true;
+	return false;
 }
 
 static bool has_free_batch(const struct kafka_outbox *box)
@@ -122,8 +130,8 @@ struct kafka_lane *kafka_outbox_next(struct kafka_outbox *box, uint64_t full_byt
 	for (unsigned i = 0; i < KAFKA_LANES; i++) {
 		struct kafka_lane *const lane = &box->lanes[i];
 
-		if (lane->first != NULL &&
-		    (lane->bytes >= full_bytes || (is_ripe && lane->batches == 0)))
+		if (lane->first != NULL && !lane->has_batch &&
+		    (is_ripe || lane->bytes >= full_bytes))
 			found = older(found, lane);
 	}
 	return found;
@@ -148,8 +156,8 @@ void kafka_outbox_handed(struct kafka_outbox *box, struct kafka_lane *lane, uint
 	leave_lane(box, e);
 	e->state = KAFKA_ENTRY_HANDED;
 	e->batch = batch;
-	if (box->batches[batch].left++ == 0)
-		lane->batches++;
+	box->batches[batch].left++;
+	lane->has_batch = true;
 }
 
 static void leave_batch(struct kafka_outbox *box, struct kafka_entry *e)
@@ -158,7 +166,7 @@ static void leave_batch(struct kafka_outbox *box, struct kafka_entry *e)
 
 	cx_assert(e->state == KAFKA_ENTRY_HANDED && batch->left > 0);
 	if (--batch->left == 0)
-		box->lanes[batch->lane].batches--; /* inv. 4 */
+		box->lanes[batch->lane].has_batch = false; /* inv. 4, 5 */
 }
 
 void kafka_outbox_returned(struct kafka_outbox *box, struct kafka_entry *e)
@@ -195,7 +203,7 @@ void kafka_outbox_line_up(struct kafka_outbox *box)
 {
 	box->waiting = 0;
 	for (unsigned i = 0; i < KAFKA_LANES; i++)
-		box->lanes[i] = (struct kafka_lane){ .batches = box->lanes[i].batches };
+		box->lanes[i] = (struct kafka_lane){ .has_batch = box->lanes[i].has_batch };
 	for (struct kafka_entry *e = box->first; e != NULL; e = e->next)
 		if (e->state == KAFKA_ENTRY_WAITING)
 			kafka_outbox_wait(box, e);

@@ -3,16 +3,20 @@
  * messages and bytes.  The library may lose its own queue (a fatal error ends the client), so this
  * is the table from which a new client is fed.
  *
- * Lanes.  What is to be written to one partition waits in one lane, and leaves it in batches of
- * which only a few are with the library at a time: to a broker it sends so many requests at most,
- * each for one partition, and while it has messages for more than those its thread looks again and
- * again whether it may (2.0.2: a poll that waits for nothing), which costs a whole CPU.
- * A batch of ours is one request of the library when its own batch.size is not smaller.
+ * Lanes.  What is to be written to one partition waits in one lane, and leaves it in batches, one
+ * at a time, and only a few of all lanes.  To a broker the library sends so many requests at most,
+ * each for one partition, and an idempotent one (2.0.2, which counts messages where it should count
+ * requests) a single one for a partition on which more than four messages are.  While it has messages
+ * for more than those, its thread looks again and again whether it may (a poll that waits for
+ * nothing), which costs a whole CPU.
+ * A batch of ours is one request of the library when its own batch.size is not smaller, and its
+ * linger.ms not shorter than handing over takes.
  *
  * 1. All entries stand in one list, oldest first.
  * 2. WAITING entries of a lane stand in its list, oldest first, and leave it from its head.
  * 3. Entries of one topic and key are in one lane.
- * 4. A batch is free again when each of its entries has been reported. */
+ * 4. A batch is free again when each of its entries has been reported.
+ * 5. A lane has at most one batch with the library. */
 #ifndef IO_KAFKA_OUTBOX_H
 #define IO_KAFKA_OUTBOX_H
 
@@ -48,7 +52,7 @@ struct kafka_entry {
 struct kafka_lane {
 	struct kafka_entry *first, *last; /* WAITING, by lane_next */
 	uint64_t bytes;                   /* of them, as in a batch */
-	uint32_t batches;                 /* of it, with the library */
+	bool has_batch;                   /* with the library */
 };
 
 struct kafka_batch {
@@ -85,11 +89,13 @@ void kafka_outbox_wait(struct kafka_outbox *box, struct kafka_entry *entry);
 /* The lane with the oldest waiting entry; is_idle: of those that have no batch with the library.
  * Returns NULL when nothing waits. */
 struct kafka_lane *kafka_outbox_oldest(struct kafka_outbox *box, bool is_idle);
-/* The lane from which a batch is to go: of those that have gathered full_bytes, and with is_ripe
- * also of those that have no batch with the library, the one with the oldest entry.
+/* The lane from which a batch is to go: of those without a batch with the library that have gathered
+ * full_bytes, with is_ripe of all of those, the one with the oldest entry.
  * Returns NULL for none, or when there is no batch to be had. */
 struct kafka_lane *kafka_outbox_next(struct kafka_outbox *box, uint64_t full_bytes,
                                      bool is_ripe);
+/* Is a batch with the library? */
+bool kafka_outbox_is_out(const struct kafka_outbox *box);
 /* An empty batch for a lane of the box; one there must be. */
 uint16_t kafka_outbox_batch(struct kafka_outbox *box, const struct kafka_lane *lane);
 

@@ -44,6 +44,7 @@ struct producer {
 	struct kafka_wake wake;
 	struct kafka_outbox outbox;
 	struct kafka_linger linger;
+	uint64_t handed_ms; /* the last batch */
 	uint64_t looked_ms; /* when figures.is_connected was last made sure of */
 	struct kafka_producer_figures figures;
 	struct cx_timer timer;
@@ -336,25 +337,27 @@ static void hand_over(struct cx_ctx *ctx, struct producer *p, bool is_ripe)
 	const uint64_t full = kafka_batch_max(p->conf->settings);
 	struct kafka_lane *lane;
 
-	while (!p->is_fatal && (lane = kafka_outbox_next(&p->outbox, full, is_ripe)) != NULL)
+	while (!p->is_fatal && (lane = kafka_outbox_next(&p->outbox, full, is_ripe)) != NULL) {
 		if (!hand_batch(ctx, p, lane))
 			return;
+		p->handed_ms = cx_now_ms(ctx);
+		is_ripe = is_ripe && kafka_linger_ms(&p->linger) == 0;
+	}
 }
 
 /* Has the oldest of those that wait for company alone waited long enough?  *left_ms: until it has. */
 static bool is_ripe(struct producer *p, uint64_t now_ms, uint32_t *left_ms)
 {
 	const struct kafka_lane *const lane = kafka_outbox_oldest(&p->outbox, true);
-	const uint32_t linger_ms = kafka_linger_ms(&p->linger);
-	uint64_t age_ms;
+	uint32_t left;
 
 	if (lane == NULL)
 		return false; /* the report of a batch comes first */
-	age_ms = now_ms - lane->first->accepted_ms;
-	if (age_ms >= linger_ms)
-		return true;
-	*left_ms = linger_ms - (uint32_t)age_ms;
-	return false;
+	left = kafka_linger_left_ms(&p->linger, now_ms - lane->first->accepted_ms,
+	                            kafka_outbox_is_out(&p->outbox), now_ms - p->handed_ms);
+	if (left > 0)
+		*left_ms = left;
+	return left == 0;
 }
 
 static uint16_t lane_of(const struct producer *p, const struct kafka_entry *e)

@@ -11,7 +11,7 @@
  * With n partitions that is one request to the broker where keys make up to n.
  * Gathering: records wait up to KAFKA_PRODUCER_LINGER_MS for company, but only when the rate makes
  * that pay (kafka_linger.h); and for the partition's last batch, when one is on its way.  A batch is
- * full, and waits for nothing, at four times KAFKA_PRODUCER_BATCH_SIZE.
+ * full, and waits for no company, at 16 times KAFKA_PRODUCER_BATCH_SIZE.
  * A fatal error of the library ends its client.  A new one is made and gets what surely was not
  * written, in order; what may have been written is answered KAFKA_UNKNOWN.
  *

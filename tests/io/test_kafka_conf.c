@@ -151,12 +151,19 @@ Test(kafka_conf, makes_a_consumer_that_commits_only_what_it_is_told)
 
 /* ---- linger ---- */
 
-static uint32_t linger_at(uint32_t a_second)
+static struct kafka_linger noted(uint32_t a_second)
 {
 	struct kafka_linger l = { .max_ms = 5 };
 
 	for (uint64_t ms = 1000; ms < 2000; ms++)
 		kafka_linger_note(&l, ms, a_second / 1000);
+	return l;
+}
+
+static uint32_t linger_at(uint32_t a_second)
+{
+	const struct kafka_linger l = noted(a_second);
+
 	return kafka_linger_ms(&l);
 }
 
@@ -167,6 +174,18 @@ Test(kafka_conf, lingers_at_high_rates_only)
 	cr_assert_eq(linger_at(6000), 2);
 	cr_assert_eq(linger_at(11000), 5);
 	cr_assert_eq(linger_at(100000), 5);
+}
+
+Test(kafka_conf, lets_a_batch_wait_for_the_one_before_it_at_high_rates_but_not_long)
+{
+	const struct kafka_linger many = noted(20000), few = noted(1000);
+
+	cr_assert_eq(kafka_linger_left_ms(&many, 1, false, 1000), 4);
+	cr_assert_eq(kafka_linger_left_ms(&many, 5, false, 0), 0, "nothing is before it");
+	cr_assert_eq(kafka_linger_left_ms(&many, 1, true, 0), 4, "first its own time");
+	cr_assert_eq(kafka_linger_left_ms(&many, 5, true, 3), KAFKA_LINGER_PATIENCE_MS - 3);
+	cr_assert_eq(kafka_linger_left_ms(&many, 5, true, KAFKA_LINGER_PATIENCE_MS), 0);
+	cr_assert_eq(kafka_linger_left_ms(&few, 0, true, 0), 0);
 }
 
 Test(kafka_conf, forgets_a_rate_after_a_pause)

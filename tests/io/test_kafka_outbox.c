@@ -73,7 +73,7 @@ Test(kafka_outbox, takes_the_lane_whose_oldest_waits_longest)
 	kafka_outbox_close(&box);
 }
 
-Test(kafka_outbox, lets_a_lane_gather_while_its_last_batch_is_on_its_way_unless_it_is_full)
+Test(kafka_outbox, lets_a_lane_gather_while_its_last_batch_is_on_its_way_full_or_not)
 {
 	struct kafka_entry *a;
 
@@ -85,9 +85,10 @@ Test(kafka_outbox, lets_a_lane_gather_while_its_last_batch_is_on_its_way_unless_
 	cr_assert_null(kafka_outbox_oldest(&box, true), "its time does not run");
 	cr_assert_eq(kafka_outbox_oldest(&box, false), &box.lanes[4]);
 	add(4, 3, FULL, 'c');
-	cr_assert_eq(kafka_outbox_next(&box, FULL, false), &box.lanes[4]);
+	cr_assert_null(kafka_outbox_next(&box, FULL, true));
 	kafka_outbox_remove(&box, a);
 	cr_assert_eq(kafka_outbox_oldest(&box, true), &box.lanes[4]);
+	cr_assert_eq(kafka_outbox_next(&box, FULL, false), &box.lanes[4], "full");
 	kafka_outbox_close(&box);
 }
 

@@ -121,6 +121,27 @@ Test(kafka_producer, gathers_a_partition_s_next_batch_while_the_last_is_on_its_w
 	cr_assert_eq(producer_figures()->batches - batches, 2);
 }
 
+/* A second one would make the library's thread look again and again whether it may send. */
+Test(kafka_producer, hands_over_one_batch_of_a_partition_at_a_time_full_or_not)
+{
+	struct load load = { 1, 40, 1, 8 };
+	uint64_t batches;
+
+	prepare(1);
+	settings.producer.batch_bytes = 16; /* a batch is full with a few of these */
+	start(WITH_PRODUCER);
+	produce_all(0, 1, 1, 8);
+	batches = producer_figures()->batches;
+	rd_kafka_mock_broker_set_rtt(mock, 1, 4000);
+	run(ask_load, &load);
+	usleep(300000);
+	cr_assert_eq(producer_figures()->batches - batches, 1);
+	rd_kafka_mock_broker_set_rtt(mock, 1, 0);
+	for (uint32_t i = 0; i < load.count; i++)
+		cr_assert_eq(next(KAFKA_PRODUCED)->outcome, KAFKA_OK);
+	cr_assert_geq(producer_figures()->batches - batches, 5);
+}
+
 /* One request for each, whatever the keys, and to all partitions in turn. */
 Test(kafka_producer, writes_each_batch_of_a_topic_without_order_to_one_partition)
 {
