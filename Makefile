@@ -287,7 +287,7 @@ $(BENCH_RUNTIME): $(call obj,$(BENCH_RUNTIME_SRC)) $(LIBCX_FAST)
 -include $(shell find $(B)/obj $(B)/pic $(B)/lto -name '*.d' 2>/dev/null)
 
 library: $(LIBCX) $(LIBCX_LTO) $(LIBCX_SO)
-	$(call warnings_clean,$(call obj,$(CX_SRC)) $(call pic,$(CX_SRC)))
+	$(call warnings_clean,$(call obj,$(CX_SRC)) $(call pic,$(CX_SRC)) $(if $(LTO),$(call lto,$(CX_SRC))))
 tests-build: $(UNIT) $(STACK_CASES)
 	$(call warnings_clean,$(call obj,$(UNIT_SRC) $(SUPPORT_SRC) tests/stack/migrate_cases.c tests/stack/kafka_mock.c))
 stress-build: $(STRESS)

@@ -88,7 +88,7 @@ static char *put_hash(char *at, const uint8_t hash[HASH_LEN])
 	return at + HASH_HEX_LEN;
 }
 
-/* Random, from the system by the dozen: one question for each is half of what sealing costs.  They are no
+/* Random, 64 at a time from the system: one question for each was a syscall of each message.  They are no
  * secret, but none may come twice, so a process that has written one must not fork. */
 static void next_nonce(uint8_t out[HASH_NONCE_LEN])
 {
